@@ -1,0 +1,77 @@
+"""`weixing finetune`: model + task → results, best model, dev predictions."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    model: Annotated[str, typer.Option(help="Zoo name (untrained), model or run folder, hub id.")],
+    out: Annotated[Path, typer.Option(help="New folder: results.jsonl, model/, predictions/, run.json.")],
+    task: Annotated[str | None, typer.Option(help="sentiment or pairs (built in), or a folder in --data.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of task folders, each with train.* and dev.*.")] = None,
+    train: Annotated[Path | None, typer.Option(help="Training file: TSV with a header, or JSON lines.")] = None,
+    dev: Annotated[Path | None, typer.Option(help="Dev file, the same.")] = None,
+    epochs: Annotated[str, typer.Option(help="Passes over the training file.")] = "3,5,8",
+    batch_sizes: Annotated[str, typer.Option(help="Rows an update.")] = "32,64",
+    learning_rates: Annotated[str, typer.Option(help="Peak learning rates.")] = "3e-5,1e-4,3e-4",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seeds.")] = "7",
+    max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: CUDA if there is one.")] = None,
+    precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out the cells that are done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Fine-tune a model on a task: one run for each combination of the lists (default: the published grid of 18).
+
+    A run's score is the dev accuracy, in percent, after its last epoch.
+
+    Example: weixing finetune --model RUN --task sentiment --out tuned --epochs 3 --batch-sizes 32 --learning-rates 1e-4
+    """
+    from weixing.cli.lists import positive_numbers, whole_numbers
+    from weixing.errors import UserError
+    from weixing.tasks.cells import grid
+    from weixing.tasks.files import load_task
+    from weixing.tasks.grid import run_grid
+    from weixing.tasks.named import find_task, name_of_files
+    from weixing.training.devices import pick_device, pick_precision
+
+    cells = grid(
+        whole_numbers(epochs, "--epochs"),
+        whole_numbers(batch_sizes, "--batch-sizes"),
+        positive_numbers(learning_rates, "--learning-rates"),
+        whole_numbers(seeds, "--seeds", least=0),
+    )
+    if task is not None and train is None and dev is None:
+        name, files = task, find_task(task, data)
+    elif task is None and data is None and train is not None and dev is not None:
+        name, files = name_of_files(train), (train, dev)
+    else:
+        raise UserError("which task is meant?", accepted="--task T [--data DIR], or --train FILE --dev FILE")
+    chosen = pick_device(device)
+    done = run_grid(
+        model,
+        load_task(name, *files),
+        cells,
+        out,
+        device=chosen,
+        precision=pick_precision(precision, chosen),
+        max_length=max_length,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    best = done.best
+    if as_json:
+        keys = ("score", "epochs", "batch_size", "learning_rate", "seed")
+        summary = {"task": done.task, "model": done.model, "best": {key: getattr(best, key) for key in keys}}
+        summary |= {"cells": done.cells, "seconds": done.seconds, "output": done.output}
+        print(json.dumps(summary, ensure_ascii=False))
+        return
+    print(
+        f"{done.model} on {done.task}: {best.score:.1f} % of {best.total:,} right, best of {done.cells} "
+        f"({best.epochs} epochs, batch {best.batch_size}, learning rate {best.learning_rate:g}, seed {best.seed}), "
+        f"in {done.seconds:.0f} s → {done.output}"
+    )

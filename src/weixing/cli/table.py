@@ -1,0 +1,34 @@
+"""`weixing table`: results → models by tasks, beside the published scores."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def run(
+    results: Annotated[list[Path], typer.Argument(help="results.jsonl files, or folders that hold them.")],
+    form: Annotated[Literal["markdown", "csv", "json", "html"], typer.Option("--format", help="Form.")] = "markdown",
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: print it.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Results of finetune → models by tasks, in percent, beside the published scores of models of the same shape.
+
+    A cell gives the best run, and mean ± standard deviation where its setting was run with several seeds.
+    CSV and JSON have every number in full.
+
+    Example: weixing table tuned/ other/results.jsonl --format html --out table.html
+    """
+    from weixing.files import atomic_file, require_new
+    from weixing.tasks.rendering import render
+    from weixing.tasks.results import read_results
+    from weixing.tasks.table import table
+
+    if out is not None:
+        require_new(out, overwrite)
+    text = render(table(read_results(results)), form)
+    if out is None:
+        print(text, end="")
+        return
+    with atomic_file(out) as beside:
+        beside.write_text(text, encoding="utf-8")

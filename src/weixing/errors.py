@@ -1,0 +1,30 @@
+"""UserError: the one exception for wrong input or options. Nothing else lives here.
+
+The command line prints it as one message and exits with code 2; a library caller may catch it as a ValueError.
+"""
+
+from pathlib import Path
+
+
+class UserError(ValueError):
+    """Wrong input or options: what was wrong, where, what is accepted, what to do.
+
+    Args:
+        what: what was wrong, with the value received.
+        where: file, or ``file:line``, or option that it was found in.
+        accepted: what would have been right.
+        action: what to do about it.
+    """
+
+    def __init__(
+        self, what: str, *, where: str | Path | None = None, accepted: str | None = None, action: str | None = None
+    ) -> None:
+        self.what, self.where, self.accepted, self.action = what, where, accepted, action
+        parts = [f"{where}: {what}" if where is not None else what]
+        if accepted is not None:
+            parts.append(f"Accepted: {accepted}.")
+        if action is not None:
+            parts.append(action if action.endswith((".", "!", "?")) else action + ".")
+        if len(parts) > 1 and not parts[0].endswith((".", "!", "?")):
+            parts[0] += "."
+        super().__init__(" ".join(parts))

@@ -1,0 +1,127 @@
+"""The BERT encoder: post-LayerNorm, learned positions, exact-erf GELU (Devlin et al. 2018, arXiv 1810.04805).
+
+Pure tensor code; nothing here opens a file or touches a global random state once the weights exist.
+Shapes: B sequences, T positions, H hidden units, A attention heads (of 64 units each).
+"""
+
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weixing.zoo import HEAD_UNITS, Shape
+
+LAYER_NORM_EPSILON = 1e-12
+
+
+class Embeddings(nn.Module):
+    """Sum of token, position and token-type vectors, then LayerNorm and dropout."""
+
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.token = nn.Embedding(shape.vocabulary_size, shape.hidden)
+        self.position = nn.Embedding(shape.positions, shape.hidden)
+        self.token_type = nn.Embedding(shape.token_types, shape.hidden)
+        self.norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor, token_types: Tensor | None, positions: Tensor | None) -> Tensor:
+        """[B, T] ids (and token types, positions) → [B, T, H]."""
+        # What is the same for every row is added once as a slice, not looked up for each position.
+        place = self.position.weight[: ids.shape[1]] if positions is None else self.position(positions)
+        kind = self.token_type.weight[0] if token_types is None else self.token_type(token_types)
+        return self.dropout(self.norm(self.token(ids) + (place + kind)))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention; one matrix makes queries, keys and values (rows 0..H-1, H..2H-1, 2H..3H-1)."""
+
+    def __init__(self, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.query_key_value = nn.Linear(hidden, 3 * hidden)
+        self.output = nn.Linear(hidden, hidden)
+        self.dropout = nn.Dropout(dropout)  # on the attention probabilities, inside the kernel
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, T, H], mask bool broadcastable to [B, A, T, T] or None → [B, T, H]."""
+        B, T, H = x.shape
+        q, k, v = self.query_key_value(x).view(B, T, 3, H // HEAD_UNITS, HEAD_UNITS).permute(2, 0, 3, 1, 4)
+        probability = self.dropout.p if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=probability)
+        return self.output(y.transpose(1, 2).reshape(B, T, H))
+
+
+class FeedForward(nn.Module):
+    """H → 4H → GELU → H."""
+
+    def __init__(self, hidden: int, inner: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(hidden, inner)
+        self.output = nn.Linear(inner, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, T, H] → [B, T, H]."""
+        return self.output(F.gelu(self.inner(x)))
+
+
+class Layer(nn.Module):
+    """Attention, then feed-forward; each is dropped out, added to its input and normalised after."""
+
+    def __init__(self, shape: Shape, dropout: float) -> None:
+        super().__init__()
+        self.attention = SelfAttention(shape.hidden, dropout)
+        self.attention_norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
+        self.feed_forward = FeedForward(shape.hidden, shape.feed_forward)
+        self.feed_forward_norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """[B, T, H], mask as in SelfAttention → [B, T, H]."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class Encoder(nn.Module):
+    """Token ids → hidden states.
+
+    Args:
+        shape: depth, width and table sizes.
+        dropout: probability after the embedding LayerNorm, on the attention probabilities, after the attention
+            output and after the feed-forward output; in force in training mode alone.
+    """
+
+    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embeddings = Embeddings(shape, dropout)
+        self.layers = nn.ModuleList(Layer(shape, dropout) for _ in range(shape.layers))
+
+    def forward(
+        self,
+        ids: Tensor,
+        token_types: Tensor | None = None,
+        attention: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states of the last layer, [B, T, H].
+
+        Args:
+            ids: int64 [B, T].
+            token_types: int64 [B, T]; None: 0 everywhere.
+            attention: bool [B, T], True where a token is real; or bool [B, T, T], True where a query (dimension 1)
+                may see a key (dimension 2); None: every position sees every position, the quickest.
+            positions: int64 [B, T]; None: 0 … T-1.
+        """
+        mask = attention
+        if attention is not None:
+            mask = attention[:, None, None, :] if attention.dim() == 2 else attention[:, None, :, :]
+        x = self.embeddings(ids, token_types, positions)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return cast(Tensor, x)
+
+    def set_dropout(self, dropout: float) -> None:
+        """Change the dropout probability of every place that has one (a loaded model starts with 0)."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout

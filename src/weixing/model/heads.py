@@ -1,0 +1,77 @@
+"""What sits on the encoder: the masked-LM head and the text classifier. Pure tensor code.
+
+Shapes: B sequences, T positions, M predicted positions of a row, H hidden units, V vocabulary entries.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
+from weixing.zoo import Shape
+
+
+class MaskedLanguageModelHead(nn.Module):
+    """Linear → GELU → LayerNorm → scores against every token vector, plus a bias for each token."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.dense = nn.Linear(shape.hidden, shape.hidden)
+        self.norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
+        self.bias = nn.Parameter(torch.zeros(shape.vocabulary_size))
+
+    def forward(self, x: Tensor, token_vectors: Tensor) -> Tensor:
+        """Hidden states [..., H] and the token embedding [V, H] (tied: it has no copy here) → logits [..., V]."""
+        return F.linear(self.norm(F.gelu(self.dense(x))), token_vectors, self.bias)
+
+
+class MaskedLanguageModel(nn.Module):
+    """Encoder with the masked-LM head; the decoder is the token embedding itself.
+
+    Args:
+        shape: depth, width and table sizes.
+        dropout: of the encoder; the head has none.
+    """
+
+    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.encoder = Encoder(shape, dropout)
+        self.head = MaskedLanguageModelHead(shape)
+
+    def forward(
+        self,
+        ids: Tensor,
+        token_types: Tensor | None = None,
+        attention: Tensor | None = None,
+        positions: Tensor | None = None,
+        predict: Tensor | None = None,
+    ) -> Tensor:
+        """Logits: [B, T, V], or [B, M, V] at the positions in `predict` alone.
+
+        Args:
+            ids, token_types, attention, positions: as in `Encoder.forward`.
+            predict: int64 [B, M], positions within each row; the head is computed nowhere else.
+        """
+        x = self.encoder(ids, token_types, attention, positions)
+        if predict is not None:
+            x = x.gather(1, predict[:, :, None].expand(-1, -1, x.shape[2]))
+        return self.head(x, self.encoder.embeddings.token.weight)
+
+
+class Classifier(nn.Module):
+    """First token → Linear(H, H) → tanh → Linear(H, labels), as UER-py finetune/run_classifier.py:36-57 has it.
+
+    Dropout before the last layer is 0, as there; `dropout.p` may be set (transformers trains with 0.1 in that place).
+    """
+
+    def __init__(self, encoder: Encoder, labels: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dense = nn.Linear(encoder.shape.hidden, encoder.shape.hidden)
+        self.dropout = nn.Dropout(0.0)
+        self.output = nn.Linear(encoder.shape.hidden, labels)
+
+    def forward(self, ids: Tensor, token_types: Tensor | None = None, attention: Tensor | None = None) -> Tensor:
+        """[B, T] as in `Encoder.forward` → logits [B, labels]."""
+        first = self.encoder(ids, token_types, attention)[:, 0]
+        return self.output(self.dropout(torch.tanh(self.dense(first))))

@@ -1,0 +1,109 @@
+"""results.jsonl: one object a fine-tuning run. Reads and writes files; the one place that knows the keys."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from weixing.errors import UserError
+from weixing.files import atomic_file
+from weixing.tasks.cells import Cell
+from weixing.zoo import ZOO
+
+FILE_NAME = "results.jsonl"
+ACCEPTED = "results.jsonl of `weixing finetune`, or a folder that holds such files"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run. `score` is in percent, `seconds` count training and evaluation, `steps` are optimizer updates.
+
+    `details` are further keys, written beside the others: scores after each epoch, device, and so on.
+    """
+
+    model: str
+    task: str
+    split: str
+    metric: str
+    score: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    seconds: float
+    steps: int
+    correct: int
+    total: int
+    details: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def cell(self) -> Cell:
+        """The cell of the grid that gave it."""
+        return Cell(self.epochs, self.batch_size, self.learning_rate, self.seed)
+
+    @property
+    def shape(self) -> str | None:
+        """``L/H`` of the model where it is known: as recorded, or from a zoo name or an upstream id."""
+        names = {name: shape.name for shape in ZOO.values() for name in (shape.name, shape.alias, shape.upstream_id)}
+        return self.details.get("shape") or names.get(self.model)
+
+
+def write_results(file: Path, results: Sequence[Result]) -> None:
+    """Replace `file` by `results`, atomically."""
+    with atomic_file(file) as beside, open(beside, "w", encoding="utf-8", newline="\n") as stream:
+        for result in results:
+            values = asdict(result)
+            stream.write(json.dumps(values | values.pop("details"), ensure_ascii=False) + "\n")
+
+
+def read_results(sources: Sequence[Path]) -> list[Result]:
+    """The results in files and folders (searched through), in order; a run that is met twice counts once.
+
+    Raises:
+        UserError: nothing there, or a line that is no result (``file:line``).
+    """
+    results: dict[Result, None] = {}
+    for source in sources:
+        files = sorted(source.rglob(FILE_NAME)) if source.is_dir() else [source]
+        if not files:
+            raise UserError(f"there is no {FILE_NAME} in this folder", where=source, accepted=ACCEPTED)
+        for file in files:
+            results.update(dict.fromkeys(_read_file(file)))
+    return list(results)
+
+
+def _read_file(file: Path) -> list[Result]:
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError("there is no such file or folder", where=file, accepted=ACCEPTED) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8: {error.reason} at byte {error.start}", where=file, accepted=ACCEPTED) from None
+    results = [_parse(line, f"{file}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not results:
+        raise UserError("the file is empty", where=file, accepted=ACCEPTED)
+    return results
+
+
+def _parse(line: str, where: str) -> Result:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error}", where=where, accepted=ACCEPTED) from None
+    if not isinstance(values, dict):
+        raise UserError("not a JSON object", where=where, accepted=ACCEPTED)
+    known: dict[str, Any] = {}
+    for key in fields(Result):
+        if key.name == "details":
+            continue
+        value = values.pop(key.name, None)
+        numeric = key.type in (int, float)
+        if isinstance(value, bool) or not isinstance(value, int | float if numeric else str):
+            raise UserError(
+                f"{key.name} is {json.dumps(value)}" if value is not None else f"there is no {key.name}",
+                where=where,
+                accepted=f"{'a number' if numeric else 'text'} as {key.name}",
+            )
+        known[key.name] = value
+    return Result(**known, details=values)

@@ -1,0 +1,219 @@
+"""The bulk tokenizer's inner loop: BERT WordPiece straight on UTF-8 bytes, compiled by numba.
+
+`compile_tables` turns a vocabulary into flat arrays, `encode_bytes` walks many texts with them. Neither holds a lock nor
+shares state, so ranges of texts may be encoded in threads. No strings, no files (but numba's compile cache).
+
+An action is one int32 for each code point: an id (a word by itself), DROP, SPACE, IRREGULAR, or PART_BASE - e for a part
+of a word that is made of the symbols of expansion e. A symbol is a character that occurs in some word piece of the
+vocabulary, numbered from 1; all others are symbol 0. Word pieces are a trie whose edges (node, symbol) lie in a hash table.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from weixing.text import code_points as table
+
+DROP, SPACE, IRREGULAR, PART_BASE = -1, -2, -3, -4
+LONGEST_WORD = 100  # characters; a longer one is [UNK] (tokenizers' max_input_chars_per_word)
+FIRST, CONTINUED = 0, 1  # trie roots: pieces that start a word, and pieces written with ##
+NO_TOKEN = -1
+
+
+class Tables(NamedTuple):
+    """A vocabulary for `encode_bytes`.
+
+    Args:
+        actions: int32 [0x110000].
+        expansions: int32 [E, 3], the symbols of a part of a word, -1-padded. Expansion e < number of symbols is [e].
+        edges: int64 [K], keys node * symbols + symbol of the hash table, -1 where empty; K is a power of two.
+        children: int32 [K], the node that the edge leads to.
+        token_of_node: int32 [nodes], the id of the piece that ends here, or NO_TOKEN.
+        symbols: number of symbols, symbol 0 included.
+        unk: id of [UNK].
+    """
+
+    actions: np.ndarray
+    expansions: np.ndarray
+    edges: np.ndarray
+    children: np.ndarray
+    token_of_node: np.ndarray
+    symbols: int
+    unk: int
+
+
+def compile_tables(tokens: Iterable[str], unk: int) -> Tables:
+    """The tables of a vocabulary with these entries, in the order of their ids."""
+    points = table.code_points()
+    single, part = points.kind == table.SINGLE, points.kind == table.PART
+    in_words = set(np.unique(points.normalised[part]).tolist()) | set(np.unique(points.expansions[:, 1:]).tolist())
+
+    id_of_character = np.full(table.CODE_POINTS, unk, np.int32)
+    symbol_of: dict[int, int] = {}
+    trie: list[dict[int, int]] = [{}, {}]  # of each node, symbol → child
+    token_of_node = [NO_TOKEN, NO_TOKEN]
+    for token_id, token in enumerate(tokens):
+        if len(token) == 1:
+            id_of_character[ord(token)] = token_id
+        continued = token.startswith("##")
+        body = list(map(ord, token[2:] if continued else token))
+        if not body or not in_words.issuperset(body):
+            continue
+        node = CONTINUED if continued else FIRST
+        for character in body:
+            symbol = symbol_of.setdefault(character, len(symbol_of) + 1)
+            if symbol not in trie[node]:
+                trie[node][symbol] = len(trie)
+                trie.append({})
+                token_of_node.append(NO_TOKEN)
+            node = trie[node][symbol]
+        token_of_node[node] = token_id
+
+    symbols = len(symbol_of) + 1
+    symbol_of_character = np.zeros(table.CODE_POINTS, np.int32)
+    symbol_of_character[list(symbol_of)] = list(symbol_of.values())
+    actions = np.full(table.CODE_POINTS, DROP, np.int32)
+    actions[points.kind == table.SPACE] = SPACE
+    actions[points.kind == table.IRREGULAR] = IRREGULAR
+    actions[single] = id_of_character[points.normalised[single]]
+    actions[part] = PART_BASE - symbol_of_character[points.normalised[part]]
+    code_point, expansion = points.expansions[:, 0], points.expansions[:, 1:]
+    longer = np.where(expansion > 0, symbol_of_character[expansion], -1)
+    regular = part[code_point]
+    actions[code_point[regular]] = PART_BASE - symbols - np.flatnonzero(regular)
+    expansions = np.full((symbols + len(longer), expansion.shape[1]), -1, np.int32)
+    expansions[:symbols, 0] = np.arange(symbols)
+    expansions[symbols:] = longer
+
+    keys = [node * symbols + symbol for node, edges in enumerate(trie) for symbol in edges]
+    nodes = [child for edges in trie for child in edges.values()]
+    edges, children = _hash_table(np.array(keys, np.int64), np.array(nodes, np.int32))
+    return Tables(actions, expansions, edges, children, np.array(token_of_node, np.int32), symbols, unk)
+
+
+_MULTIPLIER = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: spreads neighbouring keys (Knuth, vol. 3, 6.4)
+
+
+def _hash_table(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Open addressing with linear probing, at most a quarter full."""
+    size = 1 << max(4, (4 * len(keys)).bit_length())
+    slot_keys, slot_values = np.full(size, -1, np.int64), np.zeros(size, np.int32)
+    slots = ((keys.astype(np.uint64) * np.uint64(_MULTIPLIER)) >> np.uint64(32)).astype(np.int64) & (size - 1)
+    pending = np.arange(len(keys))
+    while len(pending):
+        free = pending[slot_keys[slots[pending]] == -1]
+        slot_keys[slots[free]] = keys[free]  # where two want one slot, the last one has it
+        won = free[slot_keys[slots[free]] == keys[free]]
+        slot_values[slots[won]] = values[won]
+        pending = np.setdiff1d(pending, won, assume_unique=True)
+        slots[pending] = (slots[pending] + 1) & (size - 1)
+    return slot_keys, slot_values
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-def]
+    """The node that `symbol` leads to from `node`, or -1."""
+    key = node * symbols + symbol
+    mask = np.uint64(len(edges) - 1)
+    slot = ((np.uint64(key) * np.uint64(_MULTIPLIER)) >> np.uint64(32)) & mask
+    while edges[slot] != key:
+        if edges[slot] == -1:
+            return -1
+        slot = (slot + np.uint64(1)) & mask
+    return np.int64(children[slot])
+
+
+@numba.njit(cache=True, nogil=True)
+def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-def]
+    """Append the word pieces of word[:length] to ids[:count], longest first match; returns the new count."""
+    if length > LONGEST_WORD:
+        ids[count] = tables.unk
+        return count + 1
+    start, end, root = 0, count, FIRST
+    while start < length:
+        node, token, after = root, NO_TOKEN, start
+        for position in range(start, length):
+            node = _child(tables.edges, tables.children, tables.symbols, node, word[position])
+            if node < 0:
+                break
+            if tables.token_of_node[node] != NO_TOKEN:
+                token, after = tables.token_of_node[node], position + 1
+        if token == NO_TOKEN:
+            ids[count] = tables.unk
+            return count + 1
+        ids[end] = token
+        end += 1
+        start, root = after, CONTINUED
+    return end
+
+
+@numba.njit(cache=True, nogil=True)
+def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: ignore[no-untyped-def]
+    """Encode the texts buffer[offsets[i]:offsets[i + 1]].
+
+    Args:
+        buffer: uint8, valid UTF-8.
+        offsets: int64 [texts + 1], in bytes, each at the border of a character.
+        tables: Tables of the vocabulary.
+        ids: int32, room for as many ids as there are bytes. Filled.
+        id_offsets: int64 [texts + 1]. Filled: the ids of text i are ids[id_offsets[i]:id_offsets[i + 1]].
+        irregular: bool [texts]. Filled: True for a text that holds an IRREGULAR code point; it gets no ids here.
+
+    Returns:
+        The number of ids.
+    """
+    actions, expansions = tables.actions, tables.expansions
+    word = np.empty(LONGEST_WORD, np.int64)
+    count = 0
+    id_offsets[0] = 0
+    for text in range(len(offsets) - 1):
+        position, end = np.uint64(offsets[text]), np.uint64(offsets[text + 1])
+        length = 0  # of the word that is being read
+        irregular[text] = False
+        while position < end:
+            byte = np.uint32(buffer[position])
+            if byte < 0x80:
+                code_point = byte
+                position += np.uint64(1)
+            elif byte < 0xE0:
+                code_point = (byte & 0x1F) << 6 | np.uint32(buffer[position + np.uint64(1)]) & 0x3F
+                position += np.uint64(2)
+            elif byte < 0xF0:
+                code_point = (
+                    (byte & 0x0F) << 12
+                    | (np.uint32(buffer[position + np.uint64(1)]) & 0x3F) << 6
+                    | np.uint32(buffer[position + np.uint64(2)]) & 0x3F
+                )
+                position += np.uint64(3)
+            else:
+                code_point = (
+                    (byte & 0x07) << 18
+                    | (np.uint32(buffer[position + np.uint64(1)]) & 0x3F) << 12
+                    | (np.uint32(buffer[position + np.uint64(2)]) & 0x3F) << 6
+                    | np.uint32(buffer[position + np.uint64(3)]) & 0x3F
+                )
+                position += np.uint64(4)
+            action = actions[code_point]
+            if action <= PART_BASE:
+                for symbol in expansions[PART_BASE - action]:
+                    if symbol >= 0:
+                        if length < LONGEST_WORD:
+                            word[length] = symbol
+                        length += 1
+            elif action != DROP:
+                if length:
+                    count = _encode_word(word, length, tables, ids, count)
+                    length = 0
+                if action >= 0:
+                    ids[count] = action
+                    count += 1
+                elif action == IRREGULAR:
+                    irregular[text] = True
+                    count = id_offsets[text]
+                    break
+        if length:
+            count = _encode_word(word, length, tables, ids, count)
+        id_offsets[text + 1] = count
+    return count

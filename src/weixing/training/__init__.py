@@ -1,0 +1,1 @@
+"""Training: the pretraining loop, optimizers and schedules, checkpoints, devices, the run log."""

@@ -1,0 +1,79 @@
+"""From the loader's rows to what a forward pass takes: masked on the device, with the attention the recipe asks for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from weixing.data.borders import isolate_documents
+from weixing.data.masking import MaskedRows, Masking
+from weixing.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Masked rows with attention and positions, None where every token sees every other from position 0 on."""
+
+    masked: MaskedRows
+    attention: Tensor | None
+    positions: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.masked.ids)
+
+    def __getitem__(self, rows: slice) -> "Batch":
+        """The same for some of the rows (a micro-batch)."""
+        return Batch(
+            self.masked[rows],
+            None if self.attention is None else self.attention[rows],
+            None if self.positions is None else self.positions[rows],
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        masked = self.masked
+        return Batch(
+            MaskedRows(*(t.to(device) for t in (masked.ids, masked.positions, masked.labels, masked.weights))),
+            None if self.attention is None else self.attention.to(device),
+            None if self.positions is None else self.positions.to(device),
+        )
+
+
+class BatchMaker:
+    """Makes batches of one kind.
+
+    Args:
+        vocabulary: of the rows.
+        masking: the masking rule.
+        isolate: whether packed documents are kept apart (`weixing.data.borders`).
+        device: where batches live.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, masking: Masking, isolate: bool, device: torch.device) -> None:
+        self.vocabulary, self.masking, self.isolate, self.device = vocabulary, masking, isolate, device
+        self._generator = torch.Generator(device)
+
+    def __call__(self, rows: np.ndarray, continues_word: np.ndarray | None, seed: int) -> Batch:
+        """Batch of `rows` [B, T] uint16; the masking is decided by `seed` alone."""
+        # Asked of the host's copy, so that a GPU is never waited for; most batches need no mask at all.
+        padded = bool((rows == self.vocabulary.pad_id).any())
+        several = self.isolate and bool((rows[:, 1:] == self.vocabulary.cls_id).any())
+        ids = torch.from_numpy(rows.astype(np.int64)).to(self.device, non_blocking=True)
+        words = None if continues_word is None else torch.from_numpy(continues_word).to(self.device)
+        attention, positions = None, None
+        if several:
+            attention, positions = isolate_documents(ids, self.vocabulary.cls_id)
+        if padded:
+            real = ids != self.vocabulary.pad_id
+            attention = real if attention is None else attention & real[:, None, :]
+        return Batch(self.masking(ids, self._generator.manual_seed(seed), words), attention, positions)
+
+
+def masked_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sum of the cross entropies at the predicted positions (float32 scalar), and the logits [B, M, V]."""
+    masked = batch.masked
+    logits = model(masked.ids, attention=batch.attention, positions=batch.positions, predict=masked.positions)
+    losses = F.cross_entropy(logits.float().flatten(0, 1), masked.labels.flatten(), reduction="none")
+    return (losses * masked.weights.flatten()).sum(), logits

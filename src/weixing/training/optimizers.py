@@ -1,0 +1,106 @@
+"""Optimizers: UER's AdamW, and which parameters a recipe gives to which optimizer. Pure tensor code.
+
+A parameter is decayed unless it is a bias or belongs to a LayerNorm, that is, unless it is a vector.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from weixing.recipes import Recipe
+
+
+class UncorrectedAdamW(Optimizer):
+    """AdamW without bias correction, decay applied after the update: ``p -= lr·m/(√v + ε)``, then ``p -= lr·wd·p``.
+
+    UER uer/utils/optimizers.py:324-400 with correct_bias=False (BERT's own Adam; Devlin et al. 2018).
+
+    Args:
+        params: parameters or groups of them.
+        lr: learning rate.
+        betas: decay of the mean of gradients and of their squares.
+        eps: added to the root, not under it.
+        weight_decay: decoupled.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure is used here
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            gradients = [p.grad for p in parameters]
+            for p in parameters:
+                if not self.state[p]:
+                    self.state[p] = {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
+            means = [self.state[p]["mean"] for p in parameters]
+            squares = [self.state[p]["square"] for p in parameters]
+            beta1, beta2 = group["betas"]
+            torch._foreach_lerp_(means, gradients, 1 - beta1)
+            torch._foreach_mul_(squares, beta2)
+            torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
+            roots = torch._foreach_sqrt(squares)
+            torch._foreach_add_(roots, group["eps"])
+            torch._foreach_addcdiv_(parameters, means, roots, -group["lr"])
+            if group["weight_decay"]:
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+
+
+def decay_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Two parameter groups: matrices (embeddings among them), decayed; vectors (biases, LayerNorms), not."""
+    both: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for parameter in parameters:
+        both[parameter.dim() < 2].append(parameter)
+    groups = [{"params": both[0], "weight_decay": weight_decay}, {"params": both[1], "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizers(model: nn.Module, recipe: Recipe, device: torch.device) -> list[Optimizer]:
+    """The recipe's optimizers for `model`, every group with its peak learning rate under ``peak``.
+
+    Recipe optimizer ``muon``: Muon (Jordan et al. 2024; `torch.optim.Muon`) takes the matrices of the encoder's
+    layers; AdamW takes embeddings, head and vectors.
+    """
+    if recipe.optimizer == "uer_adamw":
+        optimizers: list[Optimizer] = [
+            UncorrectedAdamW(
+                decay_groups(model.parameters(), recipe.weight_decay),
+                lr=recipe.peak_learning_rate, betas=recipe.betas, eps=recipe.epsilon,
+            )
+        ]  # fmt: skip
+    else:
+        matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.dim() == 2]
+        chosen = set(map(id, matrices))
+        rest = [p for p in model.parameters() if id(p) not in chosen]
+        optimizers = [
+            torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.matrix_weight_decay),
+            torch.optim.AdamW(
+                decay_groups(rest, recipe.weight_decay),
+                lr=recipe.peak_learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=True,
+            ),
+        ]  # fmt: skip
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def set_learning_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
+    """Set every group's learning rate to its peak times `factor`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor

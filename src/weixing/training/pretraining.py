@@ -1,0 +1,282 @@
+"""The pretraining loop: batch, forward, backward, update, report. Reads shards, writes a run folder.
+
+A step is one optimizer update. The loss is divided by the number of predicted positions of the whole update, so that
+micro-batches change nothing. What a step does is decided by the settings and the step's number alone, which is why a
+resumed run is the same run, bit for bit on one CPU.
+"""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+import weixing
+from weixing.data.loader import Loader, RowOrder
+from weixing.data.masking import Masking
+from weixing.data.shards import ShardSet
+from weixing.errors import UserError
+from weixing.files import write_json
+from weixing.formats.huggingface import export_masked_lm
+from weixing.model.heads import MaskedLanguageModel
+from weixing.progress import Progress, say
+from weixing.training.batch import BatchMaker, masked_loss
+from weixing.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from weixing.training.devices import autocast, describe_machine, peak_flops_per_second
+from weixing.training.evaluation import Evaluation, HeldOut
+from weixing.training.optimizers import build_optimizers, set_learning_rates
+from weixing.training.runlog import MetricsLog
+from weixing.training.schedules import warmup_hold_decay
+from weixing.training.settings import Settings, as_json
+from weixing.training.stopping import StopRequest, stop_request
+
+UNTIMED_STEPS = 10  # start-up, left out of tokens_per_second
+SECONDS_BETWEEN_SAVES = 600.0
+CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a run came to. `tokens` counts positions fed, padding included; `stopped_by` is a signal's number."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    train_loss: float
+    eval_loss: float | None
+    eval_accuracy: float | None
+    peak_fraction: float
+    output: str
+    stopped_by: int | None = None
+
+
+@dataclass
+class Progressed:
+    """The loop's own numbers, saved with every checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    timed_steps: int = 0
+    timed_seconds: float = 0.0
+    loss_sum: float = 0.0  # since the last report
+    predicted: float = 0.0
+    train_loss: float = math.nan  # of the last report
+    grad_norm: float = math.nan
+    evaluation: dict[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """One pretraining run on one device.
+
+    Args:
+        settings: everything that decides its course.
+        output: the run folder, which exists.
+        model: with the weights to start from; trained in place.
+        shards: the rows to train on.
+        held_out: the rows to evaluate on, or None.
+        device: where to run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        output: Path,
+        model: MaskedLanguageModel,
+        shards: ShardSet,
+        held_out: ShardSet | None,
+        device: torch.device,
+    ) -> None:
+        recipe = settings.recipe
+        self.settings, self.recipe, self.output, self.device = settings, recipe, output, device
+        self.vocabulary, self.sequence_length = shards.vocabulary, shards.manifest.sequence_length
+        self.model = model.to(device)
+        self.model.encoder.set_dropout(recipe.dropout)
+        self.optimizers: Sequence[Optimizer] = build_optimizers(self.model, recipe, device)
+        self.loader = Loader(shards, RowOrder(len(shards), settings.seed, recipe.shuffle_window), recipe.batch_size)
+        masking = Masking(self.vocabulary, rate=recipe.masking_rate, unit=recipe.masking_unit, device=device)
+        self.batches = BatchMaker(self.vocabulary, masking, recipe.isolate_documents, device)
+        self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
+        self.done = Progressed()
+
+    def train(self) -> Pretrained:
+        """Train from the newest checkpoint, if there is one, to the last step; export the model."""
+        torch.manual_seed(self.settings.seed)
+        self._resume()
+        peak = peak_flops_per_second(self.device, self.settings.precision)
+        self.model.train()
+        self._log = MetricsLog(self.output, self.done.step)
+        if self.done.step and self._due(self.settings.evaluate_every):
+            self._evaluate()  # a checkpoint is written before its step is evaluated
+        began, before = time.monotonic(), self.done.seconds
+        last_save = began
+        with (
+            stop_request() as stop,
+            Progress("pretrain", total=self.recipe.steps, unit="steps", start=self.done.step) as progress,
+        ):
+            while self.done.step < self.recipe.steps and stop.signal is None:
+                self._step()
+                self.done.seconds = before + time.monotonic() - began
+                if self._due(self.settings.report_every):
+                    self._report(peak)
+                if self._save_due(time.monotonic() - last_save):
+                    self.save()
+                    last_save = time.monotonic()
+                if self._due(self.settings.evaluate_every):
+                    self._evaluate()
+                progress.advance(1, self._note(peak))
+        return self._finish(stop, peak)
+
+    def _step(self) -> None:
+        began = time.perf_counter()
+        done, recipe = self.done, self.recipe
+        set_learning_rates(self.optimizers, self.learning_rate_factor(done.step))
+        rows, words = self.loader.update(done.step)
+        batch = self.batches(rows, words, seed=_masking_seed(self.settings.seed, done.step))
+        predicted = batch.masked.weights.sum()
+        loss_sum = torch.zeros((), device=self.device)
+        for start in range(0, len(batch), self.settings.micro_batch_size):
+            with autocast(self.device, self.settings.precision):
+                part, _ = masked_loss(self.model, batch[start : start + self.settings.micro_batch_size])
+            (part / predicted).backward()
+            loss_sum += part.detach()
+        # Without a clip this only measures: a norm is never above infinity.
+        norm = clip_grad_norm_(self.model.parameters(), recipe.gradient_clip or math.inf)
+        self._stop_if_not_finite(loss_sum.item(), norm.item())
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        done.loss_sum += loss_sum.item()
+        done.predicted += predicted.item()
+        done.grad_norm = norm.item()
+        done.step += 1
+        if done.step > UNTIMED_STEPS:
+            done.timed_steps += 1
+            done.timed_seconds += time.perf_counter() - began
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Factor on the peak learning rates in update `step` (from 0)."""
+        steps = self.recipe.steps
+        return warmup_hold_decay(
+            step,
+            warmup_steps=int(steps * self.recipe.warmup_share),
+            decay_steps=round(steps * self.recipe.decay_share),
+            total_steps=steps,
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint of the state as it is."""
+        progress = {key: value for key, value in vars(self.done).items() if key != "step"}
+        folder = self.output / "checkpoints"
+        save_checkpoint(folder, self.done.step, self.model, self.optimizers, progress, CHECKPOINTS_KEPT)
+
+    def _resume(self) -> None:
+        saved = list_checkpoints(self.output / "checkpoints")
+        if saved:
+            step, progress = load_checkpoint(saved[-1], self.model, self.optimizers, self.device)
+            self.done = Progressed(step=step, **progress)
+            say(f"resuming from {saved[-1]}")
+
+    def _due(self, every: int) -> bool:
+        return self.done.step % every == 0 or self.done.step == self.recipe.steps
+
+    def _save_due(self, seconds_since: float) -> bool:
+        every = self.settings.save_every
+        if self.done.step == self.recipe.steps:
+            return True
+        return self.done.step % every == 0 if every else seconds_since >= SECONDS_BETWEEN_SAVES
+
+    def _report(self, peak: float) -> None:
+        done = self.done
+        done.train_loss = done.loss_sum / done.predicted
+        done.loss_sum = done.predicted = 0.0
+        self._log.write(
+            {
+                "step": done.step,
+                "tokens": self._tokens(done.step),
+                "seconds": round(done.seconds, 3),
+                "train_loss": done.train_loss,
+                "learning_rate": self.recipe.peak_learning_rate * self.learning_rate_factor(done.step - 1),
+                "tokens_per_second": round(self._tokens_per_second(), 1),
+                "grad_norm": done.grad_norm,
+            }
+        )
+
+    def _evaluate(self) -> None:
+        if self.held_out is None:
+            return
+        result: Evaluation = self.held_out.evaluate(self.model, self.device, self.settings.precision)
+        self.done.evaluation = {"eval_loss": result.loss, "eval_accuracy": result.accuracy}
+        self._log.write({"step": self.done.step, "tokens": self._tokens(self.done.step), **self.done.evaluation})
+        say(f"step {self.done.step:,}: held-out loss {result.loss:.4f}, accuracy {result.accuracy:.4f}")
+
+    def _finish(self, stop: StopRequest, peak: float) -> Pretrained:
+        complete = self.done.step == self.recipe.steps
+        if complete:
+            self.model.eval()
+            export_masked_lm(self.model.cpu(), self.vocabulary, self.output / "model", overwrite=True)
+        else:
+            self.save()
+            say(f"stopped after step {self.done.step:,}; go on with: weixing pretrain --out {self.output} --resume")
+        self._log.close()
+        return Pretrained(
+            steps=self.done.step,
+            tokens=self._tokens(self.done.step),
+            seconds=self.done.seconds,
+            tokens_per_second=self._tokens_per_second(),
+            train_loss=self.done.train_loss,
+            eval_loss=self.done.evaluation.get("eval_loss"),
+            eval_accuracy=self.done.evaluation.get("eval_accuracy"),
+            peak_fraction=self._peak_fraction(peak),
+            output=str(self.output),
+            stopped_by=None if complete else stop.signal,
+        )
+
+    def _tokens(self, steps: int) -> int:
+        return steps * self.recipe.batch_size * self.sequence_length
+
+    def _tokens_per_second(self) -> float:
+        return self._tokens(self.done.timed_steps) / self.done.timed_seconds if self.done.timed_steps else 0.0
+
+    def _peak_fraction(self, peak: float) -> float:
+        flops = 3 * self.model.encoder.shape.forward_flops_per_token(self.sequence_length, self.recipe.masking_rate)
+        return flops * self._tokens_per_second() / peak
+
+    def _note(self, peak: float) -> str:
+        loss = f"loss {self.done.train_loss:.3f}, " if math.isfinite(self.done.train_loss) else ""
+        return f"{loss}{self._tokens_per_second():,.0f} tokens/s, {100 * self._peak_fraction(peak):.0f} % of peak"
+
+    def _stop_if_not_finite(self, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        self._log.close()
+        saved = list_checkpoints(self.output / "checkpoints")
+        raise UserError(
+            f"the {'loss' if not math.isfinite(loss) else 'gradient norm'} is not finite in step {self.done.step:,}, "
+            f"at learning rate {self.recipe.peak_learning_rate * self.learning_rate_factor(self.done.step):g}; "
+            f"the update was not made",
+            where=self.output,
+            action=f"Start again with a lower --learning-rate. Last checkpoint: {saved[-1] if saved else 'none'}",
+        )
+
+
+def write_run_record(settings: Settings, output: Path, device: torch.device) -> None:
+    """Write run.json: settings, machine, versions, when it began."""
+    record: dict[str, Any] = {
+        "weixing": weixing.__version__,
+        "settings": as_json(settings),
+        "machine": describe_machine(device),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(output / "run.json", record)
+
+
+def _masking_seed(seed: int, step: int) -> int:
+    return (seed * 0x9E3779B97F4A7C15 + step) % 2**63

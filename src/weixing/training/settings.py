@@ -1,0 +1,160 @@
+"""The resolved settings of a pretraining run: what run.json records and `--resume` compares. Reads run.json."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from weixing.data.shards import ShardSet
+from weixing.errors import UserError
+from weixing.files import read_json
+from weixing.recipes import Recipe, recipe_for
+from weixing.training.devices import Precision
+from weixing.zoo import Shape, parse_shape
+
+DEFAULT_SEED = 7
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run's course, and how often it reports.
+
+    Args:
+        data: folder of shards; data_sha256: identity of its rows.
+        model: shape, as L/H; init: model whose weights it starts from, or None.
+        micro_batch_size: rows of one forward pass; an update may take several.
+        report_every, evaluate_every: in steps; save_every: in steps, None: every ten minutes.
+    """
+
+    data: str
+    data_sha256: str
+    model: str
+    init: str | None
+    recipe: Recipe
+    micro_batch_size: int
+    seed: int
+    precision: Precision
+    eval_data: str | None
+    report_every: int
+    evaluate_every: int
+    save_every: int | None
+
+    def options(self) -> dict[str, Any]:
+        """The settings under the names of the command line's options."""
+        return {
+            "--data": self.data,
+            "--model": self.model,
+            "--init": self.init,
+            "--recipe": self.recipe.name,
+            "--steps": self.recipe.steps,
+            "--batch-size": self.recipe.batch_size,
+            "--micro-batch-size": self.micro_batch_size,
+            "--learning-rate": self.recipe.peak_learning_rate,
+            "--matrix-learning-rate": self.recipe.matrix_learning_rate,
+            "--masking-rate": self.recipe.masking_rate,
+            "--masking-unit": self.recipe.masking_unit,
+            "--seed": self.seed,
+            "--precision": self.precision,
+            "--eval-data": self.eval_data,
+            "--report-every": self.report_every,
+            "--eval-every": self.evaluate_every,
+            "--save-every": self.save_every,
+        }
+
+
+def new_settings(given: dict[str, Any], shards: ShardSet, shape: Shape, precision: Precision) -> Settings:
+    """Settings of a new run from the options that were `given` (under their names, None: not given).
+
+    Raises:
+        UserError: an option out of range, or one that the shards cannot serve.
+    """
+    manifest = shards.manifest
+    base = recipe_for(given["--recipe"] or "weixing", manifest.sequence_length)
+    changes = {
+        "steps": given["--steps"],
+        "batch_size": given["--batch-size"],
+        "peak_learning_rate": given["--learning-rate"],
+        "matrix_learning_rate": given["--matrix-learning-rate"],
+        "masking_rate": given["--masking-rate"],
+        "masking_unit": given["--masking-unit"],
+    }
+    # Windows of layout uer have no [CLS] of their own, so there are no borders to keep to.
+    changes["isolate_documents"] = base.isolate_documents and manifest.layout == "packed"
+    recipe = replace(base, **{name: value for name, value in changes.items() if value is not None})
+    steps = recipe.steps
+    settings = Settings(
+        data=str(given["--data"]),
+        data_sha256=manifest.sha256,
+        model=shape.name,
+        init=given["--init"],
+        recipe=recipe,
+        micro_batch_size=min(given["--micro-batch-size"] or recipe.batch_size, recipe.batch_size),
+        seed=DEFAULT_SEED if given["--seed"] is None else given["--seed"],
+        precision=precision,
+        eval_data=None if given["--eval-data"] is None else str(given["--eval-data"]),
+        report_every=given["--report-every"] or max(1, min(50, steps // 20)),
+        evaluate_every=given["--eval-every"] or max(1, steps // 10),
+        save_every=given["--save-every"],
+    )
+    _check(settings, shards, shape)
+    return settings
+
+
+def _check(settings: Settings, shards: ShardSet, shape: Shape) -> None:
+    options = settings.options()
+    for option in ("--steps", "--batch-size", "--micro-batch-size", "--report-every", "--eval-every", "--save-every"):
+        if options[option] is not None and options[option] < 1:
+            raise UserError(f"{option} {options[option]}", accepted="1 or more")
+    if settings.recipe.batch_size % settings.micro_batch_size:
+        raise UserError(
+            f"--micro-batch-size {settings.micro_batch_size}",
+            accepted=f"a divisor of the batch size, {settings.recipe.batch_size}",
+        )
+    for option in ("--learning-rate", "--matrix-learning-rate"):
+        if not 0 <= options[option] < float("inf"):
+            raise UserError(f"{option} {options[option]}", accepted="a number from 0 up")
+    if not 0 < settings.recipe.masking_rate <= 1:
+        raise UserError(f"--masking-rate {settings.recipe.masking_rate}", accepted="above 0, at most 1")
+    if settings.recipe.masking_unit == "word" and not shards.manifest.has_words:
+        raise UserError(
+            "these shards have no word borders", where=shards.folder, action="Prepare them with --whole-words"
+        )
+    if shards.manifest.sequence_length > shape.positions:
+        raise UserError(
+            f"rows of {shards.manifest.sequence_length} positions", where=shards.folder,
+            accepted=f"at most {shape.positions}, the model's positions",
+        )  # fmt: skip
+
+
+def resumed_settings(run: Path, given: dict[str, Any]) -> Settings:
+    """Settings of the run in folder `run`; options that were `given` must be those of the run.
+
+    Raises:
+        UserError: there is no run there, or a given option differs.
+    """
+    value = read_json(run / "run.json", "run.json of a run to resume")
+    stored = value["settings"]
+    recipe = {**stored["recipe"], "betas": tuple(stored["recipe"]["betas"])}
+    settings = Settings(**{**stored, "recipe": Recipe(**recipe)})
+    shape = parse_shape(str(given["--model"]))
+    given = {**given, "--model": shape.name if shape else given["--model"]}
+    options = settings.options()
+    different = [
+        f"{option} {_plain(value)} (the run: {options[option]})"
+        for option, value in given.items()
+        if value is not None and _plain(value) != options[option]
+    ]
+    if different:
+        raise UserError(
+            "--resume with other settings: " + ", ".join(different), where=run,
+            action="Leave these options out to go on as before, or start a new run with another --out",
+        )  # fmt: skip
+    return settings
+
+
+def as_json(settings: Settings) -> dict[str, Any]:
+    """The settings as run.json holds them."""
+    return asdict(settings)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

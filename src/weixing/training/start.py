@@ -1,0 +1,91 @@
+"""Starting or resuming a run from options: opens shards and models, checks that they fit, makes the run folder."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from weixing.data.shards import ShardSet, check_same_vocabulary
+from weixing.errors import UserError
+from weixing.files import require_new
+from weixing.formats.naming import load_masked_lm
+from weixing.model.heads import MaskedLanguageModel
+from weixing.model.initialisation import initialise
+from weixing.progress import say
+from weixing.training.devices import pick_device, pick_precision
+from weixing.training.pretraining import Pretrained, Run, write_run_record
+from weixing.training.settings import Settings, new_settings, resumed_settings
+from weixing.zoo import Shape, parse_shape
+
+
+def pretrain(
+    given: dict[str, Any], output: Path, *, device_name: str | None, resume: bool, overwrite: bool
+) -> Pretrained:
+    """Run `weixing pretrain`.
+
+    Args:
+        given: option values under the command line's names (``--data``, ``--steps``, …), None where not given.
+        output: the run folder.
+
+    Raises:
+        UserError: anything wrong with options, shards, models or the output.
+    """
+    device = pick_device(device_name)
+    if resume:
+        settings = resumed_settings(output, given)
+        shards = _open(settings.data, "--data")
+        if shards.manifest.sha256 != settings.data_sha256:
+            raise UserError("these are not the shards that the run began with", where=settings.data)
+        model = MaskedLanguageModel(_shape(settings.model, shards))
+        initialise(model, settings.recipe.initialisation, settings.seed)
+    else:
+        require_new(output, overwrite)
+        shards = _open(given["--data"], "--data")
+        model, settings = _new(given, shards, pick_precision(given["--precision"], device))
+    held_out = _open(settings.eval_data, "--eval-data") if settings.eval_data else None
+    if held_out:
+        check_same_vocabulary(held_out.vocabulary, shards, settings.eval_data or "")
+    if settings.recipe.layout != shards.manifest.layout:
+        say(f"note: recipe {settings.recipe.name} was made for layout {settings.recipe.layout}, "
+            f"these shards have layout {shards.manifest.layout}")  # fmt: skip
+    if not resume:
+        if output.exists():
+            shutil.rmtree(output)
+        output.mkdir(parents=True)
+        write_run_record(settings, output, device)
+    return Run(settings, output, model, shards, held_out, device).train()
+
+
+def _new(given: dict[str, Any], shards: ShardSet, precision: Any) -> tuple[MaskedLanguageModel, Settings]:
+    if given["--init"]:
+        model, vocabulary = load_masked_lm(given["--init"])
+        check_same_vocabulary(vocabulary, shards, given["--init"])
+        shape = model.encoder.shape
+        if given["--model"] and _shape(given["--model"], shards).name != shape.name:
+            raise UserError(f"--model {given['--model']}, but {given['--init']} has shape {shape.name}")
+        return model, new_settings(given, shards, shape, precision)
+    if not given["--model"]:
+        raise UserError("no model named", action="Give --model L/H (say 2/128), or --init MODEL to go on from one")
+    model = MaskedLanguageModel(_shape(given["--model"], shards))
+    settings = new_settings(given, shards, model.encoder.shape, precision)
+    initialise(model, settings.recipe.initialisation, settings.seed)
+    return model, settings
+
+
+def _shape(name: str, shards: ShardSet) -> Shape:
+    shape = parse_shape(str(name), shards.manifest.vocabulary_size)
+    if shape is None:
+        raise UserError(
+            f"no shape is called {name!r}", where="--model",
+            accepted="2/128 … 12/768, tiny mini small medium base, or any L/H with H a multiple of 64",
+            action="To go on from a trained model, name it with --init",
+        )  # fmt: skip
+    return shape
+
+
+def _open(folder: Any, option: str) -> ShardSet:
+    if not folder:
+        raise UserError("no shards named", where=option, action="Make them with: weixing prepare CORPUS --out DIR")
+    shards = ShardSet(folder)
+    if not len(shards):
+        raise UserError("a set of shards without rows", where=folder)
+    return shards
