@@ -1,36 +1,42 @@
-"""The one place that downloads: single files of Hugging Face hub repositories, cached by huggingface_hub.
+"""The one place that downloads: files of Hugging Face hub repositories, once, then kept in the library's cache.
 
-Opens sockets, but only where a hub id was named; with HF_HUB_OFFLINE=1 only the cache is looked at.
+Opens sockets, but only where a hub id was named and its file is not in the cache; never with HF_HUB_OFFLINE=1.
 """
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from weixing.errors import UserError
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form of a hub id, ``owner/name``, and is not the name of a shape (``8/512``)."""
-    form = r"[A-Za-z0-9][\w-]*(\.[\w-]+)*/[A-Za-z0-9][\w-]*(\.[\w-]+)*"
-    return bool(re.fullmatch(form, name)) and not re.fullmatch(r"\d+/\d+", name)
+    """Whether `name` has the form of a hub id, ``owner/name``, and not that of a shape, ``8/512``."""
+    part = r"[A-Za-z0-9](?:[\w.-]*\w)?"
+    form = rf"(?!\d+/\d+$)(?!.*(--|\.\.)){part}/{part}"
+    return re.fullmatch(form, name, re.ASCII) is not None
 
 
 def download(repository: str, file: str) -> Path:
-    """Path of `file` of a hub repository, downloaded once and cached.
+    """Path of `file` of the hub repository `repository`, downloaded if it is not in the cache.
 
     Raises:
-        UserError: the file is not in the cache and cannot be had.
+        UserError: it is not in the cache and cannot be had.
     """
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    with suppress(LocalEntryNotFoundError):
+        return Path(hf_hub_download(repository, file, local_files_only=True))
     try:
         return Path(hf_hub_download(repository, file))
-    except LocalEntryNotFoundError as error:
-        if constants.is_offline_mode():
-            what, action = "HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE"
-        else:
-            what, action = f"{constants.ENDPOINT} cannot be reached", "Check the network"
-        raise UserError(
-            f"{file} is not in the cache and {what}", where=repository, action=f"{action}, or name a local folder"
-        ) from error
+    except HfHubHTTPError as error:
+        reason = str(error).split("\n\n")[-1].partition("\n")[0]
+        action = "Check the name; a private or gated repository needs `hf auth login`"
+    except OSError:
+        reason = f"it is not in the cache, and {constants.ENDPOINT} does not answer"
+        action = "Check the network, or name a local file or folder"
+        if constants.HF_HUB_OFFLINE:
+            reason = "it is not in the cache, and HF_HUB_OFFLINE is set"
+            action = "Unset HF_HUB_OFFLINE, or name a local file or folder"
+    raise UserError(f"cannot get {file}: {reason}", where=repository, action=action)

@@ -44,7 +44,7 @@ def test_lengths_are_not_met_in_order() -> None:
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
 
 
-def test_a_tenth_of_the_positions_at_most_is_padding_where_shuffled_batches_have_half() -> None:
+def test_little_is_padding_where_shuffled_batches_are_half_padding() -> None:
     lengths = np.clip(np.random.default_rng(0).lognormal(3.5, 0.8, 5000).astype(int), 3, 128)
 
     def padding(batches: list[np.ndarray]) -> float:

@@ -88,6 +88,7 @@ def test_integer_labels_are_in_numeric_order_and_others_in_the_order_of_text() -
         (json_lines({"sentence": "甲"}), ":1", 'no "label"'),
         (json_lines({"sentence": "甲", "label": True}), ":1", 'no "label"'),
         (json_lines({"sentence": "甲", "label": ""}), ":1", 'no "label"'),
+        ('{"sentence": "\\ud83d", "label": "1"}', ":1", 'half a surrogate pair in "sentence"'),
         ('[{"sentence": "甲", "label": "1"}]', "", "this is a JSON array"),
     ],
 )

@@ -1,6 +1,7 @@
 """`weixing finetune`: model + task → results, best model, dev predictions."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def run(
 
     A run's score is the dev accuracy, in percent, after its last epoch.
 
-    Example: weixing finetune --model RUN --task sentiment --out tuned --epochs 3 --batch-sizes 32 --learning-rates 1e-4
+    Example: weixing finetune --model RUN --task pairs --out tuned --epochs 3
     """
     from weixing.cli.lists import positive_numbers, whole_numbers
     from weixing.errors import UserError
@@ -66,8 +67,7 @@ def run(
     best = done.best
     if as_json:
         keys = ("score", "epochs", "batch_size", "learning_rate", "seed")
-        summary = {"task": done.task, "model": done.model, "best": {key: getattr(best, key) for key in keys}}
-        summary |= {"cells": done.cells, "seconds": done.seconds, "output": done.output}
+        summary = asdict(done) | {"best": {key: getattr(best, key) for key in keys}}
         print(json.dumps(summary, ensure_ascii=False))
         return
     print(

@@ -3,8 +3,8 @@
 import errno
 import signal
 import sys
+from typing import Any
 
-import click
 import typer
 
 from weixing.cli import features, fill_mask, finetune, prepare, pretrain, table, vocab, zoo
@@ -32,6 +32,10 @@ app.command("fill-mask")(fill_mask.run)
 app.command("features")(features.run)
 
 
+# typer carries its own copy of click from 0.27 on, so the class is taken from the one that typer names.
+_UsageError: Any = typer.BadParameter.__base__
+
+
 def _fail(message: str) -> int:
     print(f"weixing: {message}", file=sys.stderr)
     return 2
@@ -44,15 +48,12 @@ def run(arguments: list[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except UserError as error:
         return _fail(str(error))
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except click.UsageError as error:
+    except _UsageError as error:
+        if not error.format_message():  # `weixing` alone: its help, already printed
+            return 2
         verb = error.ctx.command_path if error.ctx else "weixing"
         return _fail(f"{error.format_message()} See: {verb} --help")
-    except click.ClickException as error:
-        return _fail(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -22,6 +22,7 @@ def run(
     matrix_learning_rate: Annotated[Optional[float], typer.Option(help="Peak, of Muon (recipe weixing).")] = None,
     masking_rate: Annotated[Optional[float], typer.Option(help="Masked share of a row.")] = None,
     masking_unit: Annotated[Optional[Literal["token", "word", "span"]], typer.Option(help="What is masked whole.")] = None,
+    shuffle_window: Annotated[Optional[int], typer.Option(help="Rows shuffled together. Default: all.")] = None,
     seed: Annotated[Optional[int], typer.Option(help="Default: 7.")] = None,
     report_every: Annotated[Optional[int], typer.Option(help="Steps between reports.")] = None,
     eval_every: Annotated[Optional[int], typer.Option(help="Steps between evaluations.")] = None,
@@ -42,7 +43,7 @@ def run(
         "--data": data, "--model": model, "--init": init, "--recipe": recipe, "--steps": steps,
         "--batch-size": batch_size, "--micro-batch-size": micro_batch_size, "--learning-rate": learning_rate,
         "--matrix-learning-rate": matrix_learning_rate, "--masking-rate": masking_rate,
-        "--masking-unit": masking_unit, "--seed": seed, "--precision": precision, "--eval-data": eval_data,
+        "--masking-unit": masking_unit, "--shuffle-window": shuffle_window, "--seed": seed, "--precision": precision, "--eval-data": eval_data,
         "--report-every": report_every, "--eval-every": eval_every, "--save-every": save_every,
     }  # fmt: skip
     done = pretrain(given, out, device_name=device, resume=resume, overwrite=overwrite)

@@ -112,12 +112,13 @@ def import_classifier(folder: Path) -> tuple[Classifier, Vocabulary, list[str]]:
     """
     config, shape, vocabulary = _read_description(folder)
     try:
-        names = {int(number): str(label) for number, label in config["id2label"].items()}
+        its_names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # where left out: transformers' default
+        names = {int(number): str(label) for number, label in its_names.items()}
         labels = [names[number] for number in range(len(names))]
     except (KeyError, ValueError, AttributeError):
         raise UserError(
             "id2label does not name the outputs of a classifier",
-            where=folder / CONFIG,
+            where=Path(folder) / CONFIG,
             accepted='{"0": "first label", "1": "second label", …}',
         ) from None
     with torch.device("meta"):
@@ -245,7 +246,8 @@ def _write(
             action="The training has diverged: train again from an earlier checkpoint with a lower learning rate",
         )
     tensors = to_hugging_face(key_table(model), weights) | extra_tensors
-    safetensors.torch.save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    # Not save_file, which leaves a file that nobody but its owner may read.
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(tensors, metadata={"format": "pt"}))
     # The dropout is what whoever trains this model further with transformers starts from: BERT's own.
     config |= _config(shape) | {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     write_json(folder / CONFIG, config | {"pad_token_id": vocabulary.pad_id, "dtype": "float32"})
@@ -283,12 +285,10 @@ def _verify(
 def _card(model: MaskedLanguageModel | Classifier) -> str:
     """A short README.md."""
     shape = model.encoder.shape
-    kind, task = (
-        ("fill-mask", "fill-mask") if isinstance(model, MaskedLanguageModel) else ("classifier", "text-classification")
-    )
+    task = "fill-mask" if isinstance(model, MaskedLanguageModel) else "text-classification"
     return (
         f"---\nlanguage: zh\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n"
-        f"# Chinese BERT {shape.name} ({kind})\n\n"
+        f"# Chinese BERT {shape.name} ({task})\n\n"
         f"{shape.layers} layers, {shape.hidden} hidden units, {shape.vocabulary_size:,} tokens, "
         f"at most {shape.positions} tokens a text. Made with weixing (微型).\n"
     )

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from weixing.model.heads import Classifier, MaskedLanguageModel
 
+KeyTable = dict[str, tuple[str, ...]]
+
 # The key table. Modules have a weight and a bias; several names on their side are one matrix here, one below another.
-_EMBEDDINGS = {
+_EMBEDDINGS: KeyTable = {
     "encoder.embeddings.token.weight": ("bert.embeddings.word_embeddings.weight",),
     "encoder.embeddings.position.weight": ("bert.embeddings.position_embeddings.weight",),
     "encoder.embeddings.token_type.weight": ("bert.embeddings.token_type_embeddings.weight",),
 }
-_EMBEDDING_MODULES = {"encoder.embeddings.norm": ("bert.embeddings.LayerNorm",)}
-_LAYER_MODULES = {  # after "encoder.layers.N." here and "bert.encoder.layer.N." there
+_EMBEDDING_MODULES: KeyTable = {"encoder.embeddings.norm": ("bert.embeddings.LayerNorm",)}
+_LAYER_MODULES: KeyTable = {  # after "encoder.layers.N." here and "bert.encoder.layer.N." there
     "attention.query_key_value": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "attention.output": ("attention.output.dense",),
     "attention_norm": ("attention.output.LayerNorm",),
@@ -25,12 +27,12 @@ _LAYER_MODULES = {  # after "encoder.layers.N." here and "bert.encoder.layer.N."
     "feed_forward.output": ("output.dense",),
     "feed_forward_norm": ("output.LayerNorm",),
 }
-_MASKED_LM_MODULES = {
+_MASKED_LM_MODULES: KeyTable = {
     "head.dense": ("cls.predictions.transform.dense",),
     "head.norm": ("cls.predictions.transform.LayerNorm",),
 }
-_MASKED_LM_BIAS = {"head.bias": ("cls.predictions.bias",)}
-_CLASSIFIER_MODULES = {"dense": ("bert.pooler.dense",), "output": ("classifier",)}
+_MASKED_LM_BIAS: KeyTable = {"head.bias": ("cls.predictions.bias",)}
+_CLASSIFIER_MODULES: KeyTable = {"dense": ("bert.pooler.dense",), "output": ("classifier",)}
 
 # Tensors that may be in a folder and have no place here: each with what it is.
 POOLER_WEIGHT, POOLER_BIAS = "bert.pooler.dense.weight", "bert.pooler.dense.bias"
@@ -48,7 +50,7 @@ TIED = {
 }
 
 
-def key_table(model: MaskedLanguageModel | Classifier) -> dict[str, tuple[str, ...]]:
+def key_table(model: MaskedLanguageModel | Classifier) -> KeyTable:
     """Each tensor of `model` and the Hugging Face tensors that it is, joined along the first dimension."""
     masked_lm = isinstance(model, MaskedLanguageModel)
     modules = _EMBEDDING_MODULES | (_MASKED_LM_MODULES if masked_lm else _CLASSIFIER_MODULES)
@@ -62,7 +64,7 @@ def key_table(model: MaskedLanguageModel | Classifier) -> dict[str, tuple[str, .
     return table
 
 
-def to_hugging_face(table: Mapping[str, tuple[str, ...]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_hugging_face(table: KeyTable, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our tensors under their names; works for weights and for gradients."""
     return {
         name: piece
@@ -71,6 +73,6 @@ def to_hugging_face(table: Mapping[str, tuple[str, ...]], tensors: Mapping[str, 
     }
 
 
-def from_hugging_face(table: Mapping[str, tuple[str, ...]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_hugging_face(table: KeyTable, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Their tensors under our names, as float32 copies: the inverse of `to_hugging_face`."""
     return {ours: torch.cat([tensors[name].float() for name in theirs]) for ours, theirs in table.items()}

@@ -1,5 +1,6 @@
-"""What a model is called, the same on every command line and in Python. Opens files; downloads where a hub id is named."""
+"""What a model is called, everywhere in the same way. Opens files; downloads if a hub id is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,12 +32,11 @@ def load_masked_lm(
     Raises:
         UserError: no model has this name, its files are wrong, or its vocabulary is not `vocabulary`.
     """
-    if parse_shape(name) is not None:
+    shape = parse_shape(name)
+    if shape is not None:
         vocabulary = vocabulary or load_vocabulary(None)
-        shape = parse_shape(name, len(vocabulary))
-        assert shape is not None
         with torch.device("meta"):
-            model = MaskedLanguageModel(shape)
+            model = MaskedLanguageModel(replace(shape, vocabulary_size=len(vocabulary)))
         model.to_empty(device="cpu")
         initialise(model, seed=seed)
         return model, vocabulary
@@ -74,7 +74,8 @@ def find_model_folder(name: str) -> Path:
     # A path into a folder that exists (runs/tny) is a slip of the pen, not a hub id: nothing is downloaded for it.
     if not is_hub_id(name) or path.parent.is_dir():
         raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
-    return [download(name, file) for file in FILES_READ][0].parent
+    paths = [download(name, file) for file in FILES_READ]
+    return paths[0].parent
 
 
 def describe_model(name: str) -> str:

@@ -180,6 +180,8 @@ def _json_rows(path: Path, lines: list[tuple[int, str]]) -> Iterator[Row]:
         for key in keys:
             if not isinstance(row.get(key), str):
                 raise UserError(f'no text "{key}": {_short(line)}', where=where, accepted=ACCEPTED_JSON)
+            if re.search("[\ud800-\udfff]", row[key]):
+                raise UserError(f'half a surrogate pair in "{key}"', where=where, accepted="whole Unicode characters")
         label = row.get("label")
         if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
             raise UserError(f'no "label": {_short(line)}', where=where, accepted=ACCEPTED_JSON)

@@ -76,7 +76,7 @@ def run_grid(
         raise UserError(
             f"rows of {max_length} tokens", where="--max-length", accepted=f"{SHORTEST} to {shape.positions}"
         )
-    settings = {
+    settings: dict[str, Any] = {
         "model": describe_model(model_name),
         "model_name": model_name,
         "task": task.name,

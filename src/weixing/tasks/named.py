@@ -1,11 +1,12 @@
 """Tasks by name: which training and dev file a name means. Lists folders; reads no file."""
 
 from pathlib import Path
+from typing import Literal
 
 from weixing.errors import UserError
-from weixing.text.sample import sample_task
+from weixing.text.sample.generator import sample_task
 
-BUILT_IN = ("sentiment", "pairs")
+BUILT_IN: tuple[Literal["sentiment", "pairs"], ...] = ("sentiment", "pairs")
 
 
 def find_task(name: str, data: Path | None = None) -> tuple[Path, Path]:

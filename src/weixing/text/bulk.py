@@ -1,15 +1,15 @@
 """The bulk tokenizer's inner loop: BERT WordPiece straight on UTF-8 bytes, compiled by numba.
 
-`compile_tables` turns a vocabulary into flat arrays, `encode_bytes` walks many texts with them. Neither holds a lock nor
-shares state, so ranges of texts may be encoded in threads. No strings, no files (but numba's compile cache).
+`compile_tables` turns a vocabulary into flat arrays, `encode_bytes` walks many texts with them. It holds no lock and
+shares no state, so ranges of texts may be encoded in threads. No strings, no files (but numba's compile cache).
 
-An action is one int32 for each code point: an id (a word by itself), DROP, SPACE, IRREGULAR, or PART_BASE - e for a part
-of a word that is made of the symbols of expansion e. A symbol is a character that occurs in some word piece of the
-vocabulary, numbered from 1; all others are symbol 0. Word pieces are a trie whose edges (node, symbol) lie in a hash table.
+An action is an int32 for each code point: an id (a word by itself), DROP, SPACE, IRREGULAR, or PART_BASE - s for a part
+of a word, where s is its symbol. A symbol is a character that occurs in some word piece of the vocabulary, numbered
+from 1; all others are symbol 0. The word pieces are a trie with symbols on its edges, the edges are a hash table.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -26,8 +26,8 @@ class Tables(NamedTuple):
     """A vocabulary for `encode_bytes`.
 
     Args:
-        actions: int32 [0x110000].
-        expansions: int32 [E, 3], the symbols of a part of a word, -1-padded. Expansion e < number of symbols is [e].
+        actions: int32 [0x110000]. PART_BASE - symbols - e means the two or three symbols expansions[e].
+        expansions: int32 [E, 3], -1-padded.
         edges: int64 [K], keys node * symbols + symbol of the hash table, -1 where empty; K is a power of two.
         children: int32 [K], the node that the edge leads to.
         token_of_node: int32 [nodes], the id of the piece that ends here, or NO_TOKEN.
@@ -48,7 +48,8 @@ def compile_tables(tokens: Iterable[str], unk: int) -> Tables:
     """The tables of a vocabulary with these entries, in the order of their ids."""
     points = table.code_points()
     single, part = points.kind == table.SINGLE, points.kind == table.PART
-    in_words = set(np.unique(points.normalised[part]).tolist()) | set(np.unique(points.expansions[:, 1:]).tolist())
+    in_words = np.zeros(table.CODE_POINTS, np.bool_)
+    in_words[points.normalised[part]] = in_words[points.expansions[:, 1:]] = True
 
     id_of_character = np.full(table.CODE_POINTS, unk, np.int32)
     symbol_of: dict[int, int] = {}
@@ -59,8 +60,8 @@ def compile_tables(tokens: Iterable[str], unk: int) -> Tables:
             id_of_character[ord(token)] = token_id
         continued = token.startswith("##")
         body = list(map(ord, token[2:] if continued else token))
-        if not body or not in_words.issuperset(body):
-            continue
+        if not body or not all(in_words[character] for character in body):
+            continue  # no text comes to this entry: ##汉, upper case, [MASK]
         node = CONTINUED if continued else FIRST
         for character in body:
             symbol = symbol_of.setdefault(character, len(symbol_of) + 1)
@@ -80,12 +81,9 @@ def compile_tables(tokens: Iterable[str], unk: int) -> Tables:
     actions[single] = id_of_character[points.normalised[single]]
     actions[part] = PART_BASE - symbol_of_character[points.normalised[part]]
     code_point, expansion = points.expansions[:, 0], points.expansions[:, 1:]
-    longer = np.where(expansion > 0, symbol_of_character[expansion], -1)
     regular = part[code_point]
     actions[code_point[regular]] = PART_BASE - symbols - np.flatnonzero(regular)
-    expansions = np.full((symbols + len(longer), expansion.shape[1]), -1, np.int32)
-    expansions[:symbols, 0] = np.arange(symbols)
-    expansions[symbols:] = longer
+    expansions = np.where(expansion > 0, symbol_of_character[expansion], -1).astype(np.int32)
 
     keys = [node * symbols + symbol for node, edges in enumerate(trie) for symbol in edges]
     nodes = [child for edges in trie for child in edges.values()]
@@ -112,7 +110,15 @@ def _hash_table(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     return slot_keys, slot_values
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` compiled on its first call, and kept on disk for the next process if there is a place to keep it."""
+    try:
+        return numba.njit(function, nogil=True, cache=True)
+    except RuntimeError:  # a read-only installation and no home folder
+        return numba.njit(function, nogil=True)
+
+
+@_compiled
 def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-def]
     """The node that `symbol` leads to from `node`, or -1."""
     key = node * symbols + symbol
@@ -125,7 +131,7 @@ def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-d
     return np.int64(children[slot])
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-def]
     """Append the word pieces of word[:length] to ids[:count], longest first match; returns the new count."""
     if length > LONGEST_WORD:
@@ -149,7 +155,24 @@ def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-d
     return end
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
+def _decode(buffer, position):  # type: ignore[no-untyped-def]
+    """The code point that starts at buffer[position], and how many bytes it takes."""
+    one = np.uint64(1)
+    first = np.uint32(buffer[position])
+    if first < 0x80:
+        return first, one
+    second = np.uint32(buffer[position + one]) & 0x3F
+    if first < 0xE0:
+        return (first & 0x1F) << 6 | second, np.uint64(2)
+    third = np.uint32(buffer[position + np.uint64(2)]) & 0x3F
+    if first < 0xF0:
+        return (first & 0x0F) << 12 | second << 6 | third, np.uint64(3)
+    fourth = np.uint32(buffer[position + np.uint64(3)]) & 0x3F
+    return (first & 0x07) << 18 | second << 12 | third << 6 | fourth, np.uint64(4)
+
+
+@_compiled
 def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: ignore[no-untyped-def]
     """Encode the texts buffer[offsets[i]:offsets[i + 1]].
 
@@ -164,7 +187,7 @@ def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: 
     Returns:
         The number of ids.
     """
-    actions, expansions = tables.actions, tables.expansions
+    actions = tables.actions
     word = np.empty(LONGEST_WORD, np.int64)
     count = 0
     id_offsets[0] = 0
@@ -173,35 +196,21 @@ def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: 
         length = 0  # of the word that is being read
         irregular[text] = False
         while position < end:
-            byte = np.uint32(buffer[position])
-            if byte < 0x80:
-                code_point = byte
-                position += np.uint64(1)
-            elif byte < 0xE0:
-                code_point = (byte & 0x1F) << 6 | np.uint32(buffer[position + np.uint64(1)]) & 0x3F
-                position += np.uint64(2)
-            elif byte < 0xF0:
-                code_point = (
-                    (byte & 0x0F) << 12
-                    | (np.uint32(buffer[position + np.uint64(1)]) & 0x3F) << 6
-                    | np.uint32(buffer[position + np.uint64(2)]) & 0x3F
-                )
-                position += np.uint64(3)
-            else:
-                code_point = (
-                    (byte & 0x07) << 18
-                    | (np.uint32(buffer[position + np.uint64(1)]) & 0x3F) << 12
-                    | (np.uint32(buffer[position + np.uint64(2)]) & 0x3F) << 6
-                    | np.uint32(buffer[position + np.uint64(3)]) & 0x3F
-                )
-                position += np.uint64(4)
+            code_point, width = _decode(buffer, position)
+            position += width
             action = actions[code_point]
             if action <= PART_BASE:
-                for symbol in expansions[PART_BASE - action]:
-                    if symbol >= 0:
-                        if length < LONGEST_WORD:
-                            word[length] = symbol
-                        length += 1
+                symbol = PART_BASE - action
+                if symbol < tables.symbols:
+                    if length < LONGEST_WORD:
+                        word[length] = symbol
+                    length += 1
+                else:
+                    for each in tables.expansions[symbol - tables.symbols]:
+                        if each >= 0:
+                            if length < LONGEST_WORD:
+                                word[length] = each
+                            length += 1
             elif action != DROP:
                 if length:
                     count = _encode_word(word, length, tables, ids, count)

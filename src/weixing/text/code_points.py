@@ -1,9 +1,9 @@
 """What BERT's normalisation and pre-tokenization do with each Unicode code point, as a table.
 
-BERT-Chinese tokenization (drop control characters, set Chinese characters apart, decompose and strip accents, lower-case,
-split at white space and punctuation) treats each code point by itself, with one exception: combining marks that survive
-it may change places with their neighbours (canonical reordering). So a table of all code points, plus the list of those
-marks, is the whole of it. The table is read off the `tokenizers` library, not computed here:
+BERT-Chinese tokenization (drop control characters, set Chinese characters apart, decompose, strip accents, lower-case,
+split at white space and punctuation) treats each code point by itself, but for one thing: combining marks that survive
+it may change places with their neighbours (canonical reordering). So a table of all code points that knows these marks
+is the whole of it. The table is read off the `tokenizers` library, not computed here:
 
     python -m weixing.text.code_points        regenerates code_points.npz beside this file
 
@@ -25,8 +25,8 @@ TABLE_FILE = Path(__file__).with_name("code_points.npz")
 DROPPED, SPACE, SINGLE, PART, IRREGULAR = range(5)
 """Kinds: vanishes; ends a word; is a word by itself; is part of a word; needs the whole text to be known."""
 
-# Two surviving marks of different combining class. Whatever changes places with neither is no reordering mark.
-_PROBES = "\u1b44\U0001d165"
+# Two surviving marks of different combining class. What changes places with neither, changes places with no mark.
+_MARKS = "\u1b44\U0001d165"
 _LONGEST_EXPANSION = 3
 
 
@@ -67,8 +67,8 @@ def code_points() -> CodePoints:
 def read_off_tokenizers() -> CodePoints:
     """The table as the installed `tokenizers` library has it (takes some seconds).
 
-    Each code point c is put between a and b. What comes out tells its kind: "ab" dropped, "a b" a space, "a c' b" a word
-    by itself, "ac'b" part of a word, where c' is what c was normalised to.
+    Each code point c is put between a and b. What comes out tells its kind: "ab" dropped, "a b" a space, "a c' b" a
+    word by itself, "ac'b" part of a word, where c' is what c was normalised to.
 
     Raises:
         ValueError: a code point that behaves in none of these ways; the table could not hold it.
@@ -102,11 +102,8 @@ def read_off_tokenizers() -> CodePoints:
         if len(word) > 1:
             expansions.append([code_point, *map(ord, word), *[0] * (_LONGEST_EXPANSION - len(word))])
         alone = between[1:-1]
-        if any(
-            normalizer.normalize_str(pair) != joined
-            for probe in _PROBES
-            for pair, joined in ((probe + character, probe + alone), (character + probe, alone + probe))
-        ):
+        among_marks = " ".join(f"{mark}{character}{mark}" for mark in _MARKS)
+        if normalizer.normalize_str(among_marks) != among_marks.replace(character, alone):
             kind[code_point] = IRREGULAR
     return CodePoints(kind, normalised, np.array(expansions, np.int32))
 

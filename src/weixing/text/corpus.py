@@ -1,7 +1,7 @@
 """Corpus readers: documents out of text files of any size, in constant memory.
 
-Opens the corpus files, for reading only. Reads blocks of whole lines, so that a line costs little Python; memory is bounded
-by the block size and the longest line. Knows nothing of tokens.
+Opens the corpus files, for reading only. Reads blocks of whole lines, so that a line costs little Python; memory is
+bounded by the block size and the longest line. Knows nothing of tokens.
 """
 
 import glob
@@ -9,33 +9,33 @@ import gzip
 import json
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from weixing.errors import UserError
 
-FORMATS = (".txt", ".jsonl")
-COMPRESSIONS = ("", ".gz", ".zst", ".xz")
-SUFFIXES = tuple(form + compression for form in FORMATS for compression in COMPRESSIONS)
 ACCEPTED = "UTF-8 text (.txt) or JSON lines (.jsonl), each also .gz .zst .xz; folders and globs of them"
 
-_BLOCK_BYTES = 1 << 20
+_NAME = re.compile(r".*\.(txt|jsonl)(|\.gz|\.zst|\.xz)", re.DOTALL)
+_BLOCK_BYTES = 1 << 20  # decompressed
+_ZSTANDARD_BYTES = 1 << 16  # compressed
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class CorpusReader:
     r"""The documents of a corpus, one string each, never blank.
 
-    A line ends with \n or \r\n; any other white space, a lone \r too, is part of the text. A byte order mark at the start
-    of a file is skipped. Iterating again starts again.
+    A line ends with \n or \r\n; any other white space, a lone \r too, is part of the text. A byte order mark at the
+    start of a file is skipped. Iterating again starts again.
 
     Args:
-        sources: files, folders (searched recursively; hidden and other files in them are passed over) and globs; read in
-            this order, files within a folder or a glob sorted by name.
-        documents: of .txt files: ``line``, a document a line; or ``blank-line``, a sentence a line and an empty line
+        sources: files, folders (searched recursively, hidden and other files in them passed over) and globs; read in
+            this order, the files of a folder or glob sorted by name.
+        documents: in .txt files, ``line``: a document a line; or ``blank-line``: a sentence a line and an empty line
             between documents, whose sentences are joined with \n. In .jsonl every record is a document.
 
     Attributes:
@@ -47,13 +47,13 @@ class CorpusReader:
         blank: documents left out so far because they are empty or white space.
 
     Raises:
-        UserError: a source that is missing, empty or of another format. While iterating: bytes that are not UTF-8, records
-            that are not {"text": …}, damaged compressed files; at the end, a corpus without any document.
+        UserError: a source that is missing, empty or of another format. While iterating: bytes that are not UTF-8,
+            records that are not {"text": …}, damaged compressed files; at the end, a corpus without any document.
     """
 
     def __init__(self, sources: Sequence[str | Path], documents: Literal["line", "blank-line"] = "line") -> None:
         if documents not in ("line", "blank-line"):
-            raise UserError(f"documents {documents!r}", accepted="line, blank-line")
+            raise UserError(f"documents separated by {documents!r}", accepted="line, blank-line")
         self.documents = documents
         self.files = [file for source in sources for file in _files(source)]
         self.total_bytes = sum(file.stat().st_size for file in self.files)
@@ -72,32 +72,32 @@ class CorpusReader:
                     self.documents_read += 1
                     yield document
         if not self.documents_read:
-            names = ", ".join(map(str, self.files[:3])) + (", …" if len(self.files) > 3 else "")
             raise UserError(
-                f"the corpus is empty: no document in {len(self.files)} file(s), {self.bytes_read:,} bytes",
-                where=names,
+                f"the corpus is empty: no document in {len(self.files)} file(s) of {self.bytes_read:,} bytes",
+                where=", ".join(map(str, self.files[:3])) + (", …" if len(self.files) > 3 else ""),
                 accepted="at least one line that is not blank",
             )
 
     def _documents(self, file: Path) -> Iterator[str]:
         """Documents of one file, blank ones included."""
         lines = self._lines(file)
-        if ".jsonl" in file.name.lower():
+        if _form(file) == "jsonl":
             return _texts(lines, file)
         return lines if self.documents == "line" else _paragraphs(lines)
 
     def _lines(self, file: Path) -> Iterator[str]:
         start = 0  # of the block, in the decompressed stream
         for block in self._blocks(file):
-            skip = len(_BYTE_ORDER_MARK) if start == 0 and block.startswith(_BYTE_ORDER_MARK) else 0
+            mark = len(_BYTE_ORDER_MARK) if start == 0 and block.startswith(_BYTE_ORDER_MARK) else 0
             try:
-                text = str(memoryview(block)[skip:], "utf-8")
+                text = str(memoryview(block)[mark:], "utf-8")
             except UnicodeDecodeError as error:
+                bad = mark + error.start
                 raise UserError(
-                    f"byte {start + skip + error.start:,} (0x{block[skip + error.start]:02x}) is not UTF-8",
+                    f"byte {start + bad:,} of the text (0x{block[bad]:02x}) is not UTF-8",
                     where=file,
                     accepted="UTF-8",
-                    action=f"Convert it, for example: iconv -f GB18030 -t UTF-8 {file.name}",
+                    action="Convert the file, for example with: iconv -f GB18030 -t UTF-8",
                 ) from None
             start += len(block)
             lines = text.removesuffix("\n").split("\n")
@@ -106,20 +106,18 @@ class CorpusReader:
     def _blocks(self, file: Path) -> Iterator[bytes]:
         """The decompressed bytes of a file in blocks of whole lines; the last line may be unended."""
         before = self.disk_bytes_read
-        with _opened(file) as (disk, stream):
-            unended: list[bytes] = []
-            while piece := stream.read(_BLOCK_BYTES):
-                self.bytes_read += len(piece)
-                self.disk_bytes_read = before + disk.tell()
-                end = piece.rfind(b"\n") + 1
-                if end:
-                    yield b"".join([*unended, piece[:end]])
-                    unended = [piece[end:]] if end < len(piece) else []
-                else:
-                    unended.append(piece)
-            if unended:
-                yield b"".join(unended)
-        self.disk_bytes_read = before + file.stat().st_size
+        unended: list[bytes] = []
+        for piece, on_disk in _pieces(file):
+            self.bytes_read += len(piece)
+            self.disk_bytes_read = before + on_disk
+            end = piece.rfind(b"\n") + 1
+            if end:
+                yield b"".join([*unended, piece[:end]])
+                unended = []
+            if end < len(piece):
+                unended.append(piece[end:])
+        if unended:
+            yield b"".join(unended)
 
 
 def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
@@ -138,85 +136,127 @@ def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
 def _texts(lines: Iterable[str], file: Path) -> Iterator[str]:
     """The "text" of each record; a blank line gives an empty text."""
     for number, line in enumerate(lines, 1):
-        if not line or line.isspace():
-            yield ""
-            continue
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise _bad_record(f"this is not JSON ({error})", file, number) from None
-        if not isinstance(record, dict) or "text" not in record:
-            raise _bad_record('the record has no "text"', file, number)
-        text = record["text"]
-        if not isinstance(text, str):
-            raise _bad_record(f'"text" is {type(text).__name__}, not a string', file, number)
-        yield text
+        yield _text(line, f"{file}:{number}") if line and not line.isspace() else ""
 
 
-def _bad_record(what: str, file: Path, line: int) -> UserError:
-    return UserError(what, where=f"{file}:{line}", accepted='one JSON object a line, {"text": "…"}')
+def _text(line: str, where: str) -> str:
+    def wrong(what: str) -> UserError:
+        return UserError(what, where=where, accepted='one JSON object a line, {"text": "…"}')
+
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise wrong(f"this is not JSON ({error})") from None
+    if not isinstance(record, dict) or "text" not in record:
+        raise wrong('the record has no "text"')
+    text = record["text"]
+    if not isinstance(text, str):
+        raise wrong(f'"text" is {json.dumps(text)[:40]}, not a string')
+    if "\\u" in line and re.search("[\ud800-\udfff]", text):
+        raise wrong('"text" holds half a surrogate pair, which is no character')
+    return text
+
+
+def _form(file: Path) -> str:
+    """What the name says: "txt", "jsonl", or "" if it is no corpus file's."""
+    match = _NAME.fullmatch(file.name.lower())
+    return match[1] if match else ""
 
 
 def _files(source: str | Path) -> list[Path]:
-    """The corpus files that a source names, sorted.
+    """The corpus files that a source names.
 
     Raises:
         UserError: none, or one of another format.
     """
     path = Path(source)
     if path.is_dir():
-        files = _within(path)
-        if not files:
-            raise UserError("the folder holds no corpus file", where=path, accepted=ACCEPTED)
-        return files
-    if path.exists():
-        if not path.name.lower().endswith(SUFFIXES):
-            raise UserError(f"the corpus file ends in {path.suffix!r}", where=path, accepted=ACCEPTED)
-        return [path]
-    if glob.has_magic(str(source)):
-        matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]
-        files = [
-            file
-            for match in matches
-            for file in (_within(match) if match.is_dir() else [match] if match.name.lower().endswith(SUFFIXES) else [])
-        ]
-        if not files:
-            raise UserError("the glob matches no corpus file", where=source, accepted=ACCEPTED)
-        return files
-    raise UserError("there is no such corpus file or folder", where=source, accepted=ACCEPTED)
+        files, what = _within(path), "the folder holds no corpus file"
+    elif path.exists():
+        files, what = [path] if _form(path) else [], f"a corpus file cannot end in {path.suffix!r}"
+    elif glob.has_magic(str(source)):
+        matches = map(Path, sorted(glob.glob(str(source), recursive=True)))
+        files = [file for match in matches for file in (_within(match) if match.is_dir() else [match])]
+        files, what = list(filter(_form, files)), "no corpus file has such a name"
+    else:
+        files, what = [], "there is no such corpus file or folder"
+    if not files:
+        raise UserError(what, where=source, accepted=ACCEPTED)
+    return files
 
 
 def _within(folder: Path) -> list[Path]:
-    """Corpus files in a folder and below, sorted by path; hidden files and folders are passed over."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    return sorted(found)
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """A corpus file as it lies on the disk, and its decompressed bytes.
+    """Corpus files in a folder and below, sorted by path; hidden files and folders are passed over.
 
     Raises:
-        UserError: it cannot be opened, or (while it is read) its compressed data is damaged.
+        UserError: a folder that may not be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"cannot read the folder: {error.strerror}", where=error.filename)
+
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(filter(_form, found))
+
+
+def _pieces(file: Path) -> Iterator[tuple[bytes, int]]:
+    """The decompressed bytes of a file piece by piece, each with how many bytes have been read from disk.
+
+    Raises:
+        UserError: it cannot be opened, or its compressed data is damaged.
     """
     try:
-        disk = open(file, "rb")  # noqa: SIM115  closed below
+        disk = file.open("rb")
     except OSError as error:
         raise UserError(f"cannot read the corpus file: {error.strerror}", where=file) from None
     with disk:
-        suffix = file.suffix.lower()
-        damage: tuple[type[Exception], ...] = (EOFError,)
-        stream: IO[bytes] = disk
-        if suffix == ".gz":
-            stream, damage = gzip.GzipFile(fileobj=disk), (EOFError, gzip.BadGzipFile, zlib.error)
-        elif suffix == ".xz":
-            stream, damage = lzma.LZMAFile(disk), (EOFError, lzma.LZMAError)
-        elif suffix == ".zst":
-            stream, damage = _zstandard(disk, file)
         try:
-            yield disk, stream
-        except damage as error:
+            for piece in _decompressed(disk, file):
+                yield piece, disk.tell()
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
             raise UserError(f"the compressed file is damaged or cut short ({error})", where=file) from None
+
+
+def _decompressed(disk: IO[bytes], file: Path) -> Iterator[bytes]:
+    stream: Any = disk
+    match file.suffix.lower():
+        case ".zst":
+            return _zstandard_pieces(disk, file)
+        case ".gz":
+            stream = gzip.GzipFile(fileobj=disk)
+        case ".xz":
+            stream = lzma.LZMAFile(disk)  # noqa: SIM115  `disk` is what has to be closed
+    return iter(partial(stream.read, _BLOCK_BYTES), b"")
+
+
+def _zstandard_pieces(disk: IO[bytes], file: Path) -> Iterator[bytes]:
+    """Decompressed bytes of Zstandard frames. (The library's own stream reader takes a cut file for a whole one.)
+
+    Raises:
+        EOFError: damaged data, or a frame that does not end.
+        UserError: the library is not installed.
+    """
+    try:
+        import zstandard
+    except ImportError:
+        raise UserError(
+            "reading .zst needs the library zstandard", where=file, action="Run: pip install 'weixing[zstd]'"
+        ) from None
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    frame = None
+    try:
+        while compressed := disk.read(_ZSTANDARD_BYTES):
+            while compressed:
+                frame = frame or decompressor.decompressobj()
+                if piece := frame.decompress(compressed):
+                    yield piece
+                compressed = b""
+                if frame.eof:
+                    compressed, frame = frame.unused_data, None
+    except zstandard.ZstdError as error:
+        raise EOFError(error) from None
+    if frame:
+        raise EOFError("the last frame does not end")

@@ -1,6 +1,6 @@
 """Tokenizer: text to ids and back, by the rules of BERT-Chinese, with ids equal to those of Hugging Face `tokenizers`.
 
-One text goes through the Rust library itself; many go through the compiled loop of `bulk`, which is loaded on first need.
+A few texts go through the Rust library itself; many go through the compiled loop of `bulk`, loaded on first need.
 Opens no files.
 """
 
@@ -18,7 +18,7 @@ from weixing.text.vocabulary import CLS, SEP, SPECIAL_TOKENS, UNK, Vocabulary
 if TYPE_CHECKING:
     from weixing.text.bulk import Tables
 
-_BULK_FROM_CHARACTERS = 100_000  # below this the Rust library is done sooner than numba is loaded
+_BULK_FROM_CHARACTERS = 300_000  # below this the Rust library is done sooner than the compiled loop is loaded
 
 
 class Tokenizer:
@@ -44,8 +44,9 @@ class Tokenizer:
         tokenizer = self._with_specials if specials else self._plain
         try:
             return tokenizer.encode(text, add_special_tokens=False).ids
-        except UnicodeEncodeError as error:
-            raise _surrogate(error) from None
+        except TypeError:
+            _utf8(text)  # says better what is wrong
+            raise
 
     def encode_batch(self, texts: Sequence[str], *, specials: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Ids of many texts, as `encode` gives them.
@@ -56,12 +57,9 @@ class Tokenizer:
         Raises:
             UserError: a text holds half a surrogate pair.
         """
-        if sum(map(len, texts)) < _BULK_FROM_CHARACTERS:
+        if "_tables" not in self.__dict__ and sum(map(len, texts)) < _BULK_FROM_CHARACTERS:
             return _joined([self.encode(text, specials=specials) for text in texts])
-        try:
-            encoded = [text.encode() for text in texts]
-        except UnicodeEncodeError as error:
-            raise _surrogate(error) from None
+        encoded = [_utf8(text) for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(text) for text in encoded], out=offsets[1:])
         ids, id_offsets = self.encode_bytes(np.frombuffer(b"".join(encoded), np.uint8), offsets)
@@ -88,7 +86,9 @@ class Tokenizer:
         id_offsets = np.empty(len(offsets), np.int64)
         irregular = np.empty(len(offsets) - 1, np.bool_)
         count = bulk.encode_bytes(buffer, offsets, self._tables, ids, id_offsets, irregular)
-        by_hand = {i: self.encode(bytes(buffer[offsets[i] : offsets[i + 1]]).decode()) for i in np.flatnonzero(irregular)}
+        by_hand = {
+            i: self.encode(bytes(buffer[offsets[i] : offsets[i + 1]]).decode()) for i in np.flatnonzero(irregular)
+        }
         return _replaced(ids[:count].copy(), id_offsets, by_hand)
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
@@ -96,7 +96,7 @@ class Tokenizer:
         return [self.vocabulary.tokens[token_id] for token_id in ids]
 
     def decode(self, ids: Iterable[int], *, skip_specials: bool = False) -> str:
-        """Text of these ids as transformers' BertTokenizer.decode gives it: spaces between tokens, word pieces joined."""
+        """Text of these ids as transformers' BertTokenizer gives it: spaces between tokens, word pieces joined."""
         return self._with_specials.decode([int(token_id) for token_id in ids], skip_special_tokens=skip_specials)
 
     def hugging_face(self) -> tokenizers.Tokenizer:
@@ -152,9 +152,12 @@ def _replaced(ids: np.ndarray, offsets: np.ndarray, rows: dict[int, list[int]]) 
     return _joined([rows.get(i, ids[offsets[i] : offsets[i + 1]]) for i in range(len(offsets) - 1)])
 
 
-def _surrogate(error: UnicodeEncodeError) -> UserError:
-    return UserError(
-        f"the text holds half a surrogate pair, U+{ord(error.object[error.start]):04X}, as character {error.start:,}",
-        accepted="text of whole Unicode characters",
-        action="Remove it, or read the text with errors='replace'",
-    )
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"the text holds half a surrogate pair, U+{ord(text[error.start]):04X}, as character {error.start:,}",
+            accepted="text of whole Unicode characters",
+            action="Remove it, or read the text with errors='replace'",
+        ) from None

@@ -1,6 +1,6 @@
 """Vocabulary: the entries of a `vocab.txt`, where the id of an entry is its line number, counted from 0.
 
-Opens vocab.txt files. A vocabulary may come from the hub (`weixing.hub`) when a hub id was named. Knows no tokenization.
+Opens vocab.txt files; where a hub id was named, `weixing.hub` may download one. Knows no tokenization.
 """
 
 import hashlib
@@ -156,11 +156,14 @@ def load_vocabulary(source: str | Path | None) -> Vocabulary:
             if file.is_file():
                 return Vocabulary.read(file)
         raise UserError(
-            f"the folder has no {FILE_NAME}", where=path, accepted="a model folder, or a run folder of `weixing pretrain`"
+            f"the folder has no {FILE_NAME}",
+            where=path,
+            accepted="a model folder, or a run folder of `weixing pretrain`",
         )
     if path.exists():
         return Vocabulary.read(path)
-    if is_hub_id(str(source)):
+    # A slip in a path to a folder that exists (data/vocb) is no hub id: nothing is downloaded for it.
+    if is_hub_id(str(source)) and not path.parent.is_dir():
         return Vocabulary.read(download(str(source), FILE_NAME))
     raise UserError(
         f"there is no vocabulary {str(source)!r}",

@@ -68,9 +68,9 @@ def peak_flops_per_second(device: torch.device, precision: Precision, seconds: f
     """The device's own matrix-multiply rate, measured now on 2,048² matrices: the best of several runs."""
     side = 2048 if device.type == "cpu" else 8192
     matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
-    best, end = float("inf"), time.perf_counter() + seconds
     torch.mm(matrix, matrix)
-    while time.perf_counter() < end:
+    best, end = float("inf"), time.perf_counter() + seconds
+    while best == float("inf") or time.perf_counter() < end:
         _wait(device)
         began = time.perf_counter()
         torch.mm(matrix, matrix)

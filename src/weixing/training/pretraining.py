@@ -108,9 +108,10 @@ class Run:
 
     def train(self) -> Pretrained:
         """Train from the newest checkpoint, if there is one, to the last step; export the model."""
+        peak = peak_flops_per_second(self.device, self.settings.precision)
+        # Nothing random may come between here and the first step: from now on the state is the checkpoint's.
         torch.manual_seed(self.settings.seed)
         self._resume()
-        peak = peak_flops_per_second(self.device, self.settings.precision)
         self.model.train()
         self._log = MetricsLog(self.output, self.done.step)
         if self.done.step and self._due(self.settings.evaluate_every):

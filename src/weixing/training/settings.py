@@ -52,6 +52,7 @@ class Settings:
             "--matrix-learning-rate": self.recipe.matrix_learning_rate,
             "--masking-rate": self.recipe.masking_rate,
             "--masking-unit": self.recipe.masking_unit,
+            "--shuffle-window": self.recipe.shuffle_window,
             "--seed": self.seed,
             "--precision": self.precision,
             "--eval-data": self.eval_data,
@@ -76,6 +77,7 @@ def new_settings(given: dict[str, Any], shards: ShardSet, shape: Shape, precisio
         "matrix_learning_rate": given["--matrix-learning-rate"],
         "masking_rate": given["--masking-rate"],
         "masking_unit": given["--masking-unit"],
+        "shuffle_window": given["--shuffle-window"],
     }
     # Windows of layout uer have no [CLS] of their own, so there are no borders to keep to.
     changes["isolate_documents"] = base.isolate_documents and manifest.layout == "packed"
@@ -101,7 +103,8 @@ def new_settings(given: dict[str, Any], shards: ShardSet, shape: Shape, precisio
 
 def _check(settings: Settings, shards: ShardSet, shape: Shape) -> None:
     options = settings.options()
-    for option in ("--steps", "--batch-size", "--micro-batch-size", "--report-every", "--eval-every", "--save-every"):
+    for option in ("--steps", "--batch-size", "--micro-batch-size", "--shuffle-window", "--report-every",
+                   "--eval-every", "--save-every"):  # fmt: skip
         if options[option] is not None and options[option] < 1:
             raise UserError(f"{option} {options[option]}", accepted="1 or more")
     if settings.recipe.batch_size % settings.micro_batch_size:

@@ -1,0 +1,30 @@
+"""`weixing fill-mask`: likely tokens for [MASK], as a table or as JSON."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def run(
+    text: Annotated[str, typer.Argument(help="A text with one [MASK] or several.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Model folder, run folder, hub id, or shape.")],
+    top_k: Annotated[int, typer.Option(help="Candidates for each [MASK].")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """The tokens that a model finds likeliest in the place of [MASK], with their probabilities.
+
+    Example: weixing fill-mask 中国的首都是[MASK]京。 --model runs/tiny
+    """
+    from weixing.inference.model import load
+
+    candidates = load(model).fill_mask(text, top_k)
+    if as_json:
+        print(json.dumps(candidates, ensure_ascii=False, indent=2))
+        return
+    lists: list[Any] = candidates if isinstance(candidates[0], list) else [candidates]
+    for number, rows in enumerate(lists, 1):
+        if len(lists) > 1:
+            print(f"[MASK] {number}")
+        for row in rows:
+            print(f"{row['score']:8.4f}  {row['token_str']}\t{row['sequence']}")

@@ -1,0 +1,29 @@
+"""Texts of many lengths as padded batches: sorted by length, so that little is padding. Pure; NumPy alone."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+
+def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.ndarray]:
+    """Indices of the texts of each batch, longest first; every text is in one batch.
+
+    Args:
+        lengths: tokens of each text.
+        batch_tokens: most positions in a batch, padding included; a longer text has a batch of its own.
+    """
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, batch_tokens // max(1, lengths[order[start]]))
+        yield order[start : start + rows]
+        start += rows
+
+
+def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids int64 [B, T] and which of them are real, bool [B, T]; T is the longest row."""
+    lengths = np.array([len(row) for row in rows])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(real.shape, pad_id, np.int64)
+    ids[real] = np.concatenate(rows)
+    return ids, real

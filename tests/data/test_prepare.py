@@ -1,0 +1,144 @@
+"""prepare promises: whole folders of the stated form, the same for any number of workers, and nothing after a failure."""
+
+import errno
+import json
+import lzma
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from weixing.data.prepare import prepare
+from weixing.data.shards import ShardSet, ShardWriter
+from weixing.data.words import WordBorders
+from weixing.errors import UserError
+from weixing.files import sha256_of
+from weixing.text.tokenizer import Tokenizer
+from weixing.text.vocabulary import load_vocabulary
+
+
+def test_shards_hold_the_corpus_and_the_manifest_says_what_they_are(tiny_corpus, tiny_vocabulary, tmp_path):
+    done = prepare([tiny_corpus], tmp_path / "out", vocabulary=tiny_vocabulary, sequence_length=32)
+    shards = ShardSet(tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    documents = tiny_corpus.read_text(encoding="utf-8").splitlines()
+    rows = np.fromfile(tmp_path / "out" / manifest["shards"][0]["file"], "<u2").reshape(-1, 32)
+
+    expected = [i for document in documents for i in Tokenizer(tiny_vocabulary).encode(document)]
+    assert rows[rows >= 104].tolist() == expected
+    assert np.array_equal(shards.rows(np.arange(len(shards))), rows)
+    assert manifest["rows"] == done.rows == len(rows)
+    assert manifest["tokens"] == done.tokens == (rows != tiny_vocabulary.pad_id).sum()
+    assert manifest["documents"] == done.documents == len(documents)
+    assert done.bytes_in == tiny_corpus.stat().st_size
+    assert manifest["vocabulary_sha256"] == tiny_vocabulary.sha256
+    assert manifest["shards"][0]["sha256"] == sha256_of(tmp_path / "out" / manifest["shards"][0]["file"])
+
+
+@pytest.mark.parametrize("layout", ["packed", "uer"])
+def test_two_workers_write_the_same_bytes_as_one(tiny_corpus, tiny_vocabulary, tmp_path, layout, monkeypatch):
+    monkeypatch.setattr("weixing.data.prepare.BLOCK_CHARACTERS", 500)
+    for workers in (1, 2):
+        prepare([tiny_corpus], tmp_path / str(workers), vocabulary=tiny_vocabulary, sequence_length=32,
+                layout=layout, workers=workers)  # fmt: skip
+    for name in ("rows-00000.bin", "manifest.json", "vocab.txt"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_rows_are_found_again_across_many_shards(tiny_vocabulary, tmp_path):
+    rows = np.random.default_rng(0).integers(104, 400, (100, 16)).astype(np.uint16)
+    flags = rows % 3 == 0
+    writer = ShardWriter(tmp_path, 16, words=True, shard_bytes=7 * 32)
+    for part, flag in zip(np.array_split(rows, 9), np.array_split(flags, 9), strict=True):
+        writer.write(part, flag)
+    shards = writer.close()
+    assert sum(shard.rows for shard in shards) == 100
+    assert len(shards) == 15
+    joined = np.concatenate([np.fromfile(tmp_path / shard.file, "<u2") for shard in shards])
+    assert np.array_equal(joined.reshape(-1, 16), rows)
+
+
+def test_word_borders_are_those_of_jieba(tmp_path):
+    pytest.importorskip("jieba")
+    text = "北京大学的学生喜欢playing足球，也喜欢人工智能。"
+    vocabulary = load_vocabulary("builtin")
+    tokenizer = Tokenizer(vocabulary)
+    ids, offsets = tokenizer.encode_batch([text])
+    flags = WordBorders(tokenizer)([text], ids, offsets)
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    words = []
+    for token, continues in zip(tokens, flags, strict=True):
+        if continues:
+            words[-1] += token.removeprefix("##")
+        else:
+            words.append(token)
+    assert words == ["北京大学", "的", "学生", "喜欢", "playing", "足球", "，", "也", "喜欢", "人工智能", "。"]
+
+
+def test_whole_words_are_stored_beside_the_rows(tmp_path):
+    pytest.importorskip("jieba")
+    (tmp_path / "corpus.txt").write_text("我们今天去北京大学。\n明天天气很好。\n", encoding="utf-8")
+    vocabulary = load_vocabulary("builtin")
+    prepare([tmp_path / "corpus.txt"], tmp_path / "out", vocabulary=vocabulary, sequence_length=16, whole_words=True)
+    shards = ShardSet(tmp_path / "out")
+    everything = np.arange(len(shards))
+    rows, flags = shards.rows(everything), shards.continues_word(everything)
+    assert flags.shape == rows.shape
+    specials = np.isin(rows, [vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id])
+    assert not (flags & specials).any()
+    assert flags[0, :7].tolist() == [False, False, True, False, True, False, False]  # [CLS] 我们 今天 去 北…
+
+
+def test_memory_does_not_grow_with_the_corpus(tiny_vocabulary, tmp_path, monkeypatch):
+    monkeypatch.setattr("weixing.data.prepare.BLOCK_CHARACTERS", 20_000)
+    line = "".join(tiny_vocabulary.tokens[104:204]) + "\n"
+    peaks = []
+    for lines in (4_000, 40_000):
+        with lzma.open(tmp_path / f"{lines}.txt.xz", "wt", encoding="utf-8", preset=0) as stream:
+            stream.writelines(line for _ in range(lines))
+        tracemalloc.start()
+        prepare([tmp_path / f"{lines}.txt.xz"], tmp_path / f"out{lines}", vocabulary=tiny_vocabulary)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 1e6
+
+
+def test_a_full_disk_leaves_nothing_behind(tiny_corpus, tiny_vocabulary, tmp_path, monkeypatch):
+    def no_space(self, rows, continues_word=None):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ShardWriter, "write", no_space)
+    with pytest.raises(OSError, match="No space"):
+        prepare([tiny_corpus], tmp_path / "out", vocabulary=tiny_vocabulary)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_kept_unless_told_otherwise(tiny_corpus, tiny_vocabulary, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("x")
+    with pytest.raises(UserError, match="exists"):
+        prepare([tiny_corpus], tmp_path / "out", vocabulary=tiny_vocabulary)
+    assert (tmp_path / "out" / "precious").exists()
+    prepare([tiny_corpus], tmp_path / "out", vocabulary=tiny_vocabulary, overwrite=True)
+    assert not (tmp_path / "out" / "precious").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "vocabulary", "manifest"])
+def test_damaged_shards_are_refused(tiny_corpus, tiny_vocabulary, tmp_path, damage):
+    folder = tmp_path / "out"
+    prepare([tiny_corpus], folder, vocabulary=tiny_vocabulary, sequence_length=32)
+    rows = folder / "rows-00000.bin"
+    if damage == "truncate":
+        rows.write_bytes(rows.read_bytes()[:-10])
+    elif damage == "alter":
+        rows.write_bytes(b"\x01" + rows.read_bytes()[1:])
+    elif damage == "remove":
+        rows.unlink()
+    elif damage == "vocabulary":
+        text = (folder / "vocab.txt").read_text(encoding="utf-8")
+        (folder / "vocab.txt").write_text(text + "新\n", encoding="utf-8")
+    else:
+        (folder / "manifest.json").unlink()
+    with pytest.raises(UserError, match={"truncate": "truncated", "alter": "altered", "remove": "missing",
+                                         "vocabulary": "vocabulary", "manifest": "manifest"}[damage]):  # fmt: skip
+        ShardSet(folder)

@@ -1,0 +1,38 @@
+"""A small vocabulary and models with distinct logits."""
+
+import pytest
+import torch
+
+from weixing.model.encoder import Encoder
+from weixing.model.heads import Classifier, MaskedLanguageModel
+from weixing.model.initialisation import initialise
+from weixing.text.vocabulary import SPECIAL_TOKENS, Vocabulary
+from weixing.zoo import Shape
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    return Vocabulary([*SPECIAL_TOKENS, *"中国的首都是北南京上海你好世界。，", "hello", "##s", "2024"])
+
+
+@pytest.fixture
+def shape(vocabulary: Vocabulary) -> Shape:
+    return Shape(2, 128, len(vocabulary), positions=48)
+
+
+@pytest.fixture
+def model(shape: Shape) -> MaskedLanguageModel:
+    model = MaskedLanguageModel(shape)
+    initialise(model, "uer")
+    with torch.no_grad():
+        model.encoder.embeddings.token.weight *= 20
+    return model
+
+
+@pytest.fixture
+def classifier(shape: Shape) -> Classifier:
+    classifier = Classifier(Encoder(shape), labels=3)
+    initialise(classifier, "uer")
+    with torch.no_grad():
+        classifier.output.weight *= 50
+    return classifier

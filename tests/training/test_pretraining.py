@@ -1,0 +1,208 @@
+"""Pretraining promises: exact resume, micro-batches that change nothing, honest records, clear stops."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from weixing.data.shards import ShardSet
+from weixing.errors import UserError
+from weixing.formats.huggingface import import_masked_lm
+from weixing.model.heads import MaskedLanguageModel
+from weixing.training.evaluation import HeldOut
+from weixing.training.pretraining import Run
+from weixing.training.runlog import read_metrics
+from weixing.training.start import pretrain
+
+OPTIONS = (
+    "--data --model --init --recipe --steps --batch-size --micro-batch-size --learning-rate --matrix-learning-rate "
+    "--masking-rate --masking-unit --shuffle-window --seed --precision --eval-data --report-every --eval-every "
+    "--save-every"
+).split()
+
+
+def options(shards: Path | None, **given) -> dict:
+    values = {"--data": shards, **{"--" + name.replace("_", "-"): value for name, value in given.items()}}
+    return {option: values.get(option) for option in OPTIONS}
+
+
+def train(shards: Path | None, output: Path, *, resume=False, overwrite=False, **given):
+    return pretrain(options(shards, **given), output, device_name="cpu", resume=resume, overwrite=overwrite)
+
+
+def untimed(run: Path) -> list[dict]:
+    """The run's reports without what depends on the clock."""
+    return [
+        {key: value for key, value in report.items() if key not in ("seconds", "tokens_per_second")}
+        for report in read_metrics(run)
+    ]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the project may catch it."""
+
+
+@pytest.mark.parametrize("recipe", ["weixing", "uer"])
+@pytest.mark.parametrize("kill_at", [3, 5, 9])
+def test_a_killed_run_resumes_as_if_never_stopped(tiny_shards, tmp_path, monkeypatch, recipe, kill_at):
+    given = {"model": "2/64", "recipe": recipe, "steps": 12, "batch_size": 4, "save_every": 4, "report_every": 3,
+             "eval_every": 4, "eval_data": tiny_shards, "learning_rate": 1e-3}  # fmt: skip
+    whole = train(tiny_shards, tmp_path / "whole", **given)
+
+    step = Run._step
+
+    def step_until_killed(self):
+        if self.done.step == kill_at:
+            raise Killed
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_step", step_until_killed)
+        with pytest.raises(Killed):
+            train(tiny_shards, tmp_path / "killed", **given)
+    resumed = train(None, tmp_path / "killed", resume=True)
+
+    files = [tmp_path / name / "model" / "model.safetensors" for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert untimed(tmp_path / "whole") == untimed(tmp_path / "killed")
+    assert (resumed.eval_loss, resumed.train_loss) == (whole.eval_loss, whole.train_loss)
+
+
+def test_a_kill_while_a_checkpoint_is_written_falls_back_to_the_one_before(tiny_shards, tmp_path, monkeypatch):
+    given = {"model": "2/64", "steps": 8, "batch_size": 4, "save_every": 3}
+    train(tiny_shards, tmp_path / "whole", **given)
+
+    def killed_half_way(value, path):
+        Path(path).write_bytes(b"half")
+        if "step-0000006" in str(path):
+            raise Killed
+        save(value, path)
+
+    save = torch.save
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", killed_half_way)
+        with pytest.raises(Killed):
+            train(tiny_shards, tmp_path / "killed", **given)
+    train(None, tmp_path / "killed", resume=True)
+    files = [tmp_path / name / "model" / "model.safetensors" for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+# Muon rounds to bf16 inside, where a difference in the last place of float64 can become one of bf16.
+@pytest.mark.parametrize(("recipe", "tolerance"), [("weixing", 1e-4), ("uer", 1e-9)])
+def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path, recipe, tolerance, monkeypatch):
+    # In float64, where sums in another order differ by rounding alone; dropout draws depend on the batch, so it is off.
+    monkeypatch.setattr("weixing.model.encoder.Encoder.set_dropout", lambda self, dropout: None)
+    monkeypatch.setattr("weixing.training.pretraining.export_masked_lm", lambda *_, **__: None)
+    monkeypatch.setattr(MaskedLanguageModel, "to", lambda self, device: self.double())
+    weights = []
+    for micro in (8, 2, 1):
+        train(tiny_shards, tmp_path / str(micro), model="2/64", recipe=recipe, steps=5, batch_size=8,
+              micro_batch_size=micro, precision="float32", learning_rate=1e-3)  # fmt: skip
+        weights.append(load_file(tmp_path / str(micro) / "checkpoints" / "step-0000005" / "weights.safetensors"))
+    for name, whole in weights[0].items():
+        assert whole.dtype == torch.float64
+        for other in weights[1:]:
+            torch.testing.assert_close(other[name], whole, rtol=0, atol=tolerance)
+
+
+def test_the_run_folder_holds_what_the_contract_says(tiny_shards, tmp_path):
+    done = train(tiny_shards, tmp_path / "run", model="2/64", steps=30, batch_size=4, report_every=10, eval_every=15,
+                 eval_data=tiny_shards, save_every=10)  # fmt: skip
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["settings"]["recipe"]["steps"] == 30
+    assert record["settings"]["data_sha256"] == ShardSet(tiny_shards).manifest.sha256
+    assert record["machine"]["torch"] == torch.__version__
+    reports = [report for report in read_metrics(tmp_path / "run") if "train_loss" in report]
+    assert [report["step"] for report in reports] == [10, 20, 30]
+    assert set(reports[0]) == {
+        "step", "tokens", "seconds", "train_loss", "learning_rate", "tokens_per_second", "grad_norm",
+    }  # fmt: skip
+    assert reports[-1]["tokens"] == done.tokens == 30 * 4 * 32
+    assert [r["step"] for r in read_metrics(tmp_path / "run") if "eval_loss" in r] == [15, 30]
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "step-0000020",
+        "step-0000030",
+    ]
+    assert done.tokens_per_second > 0
+    assert 0 < done.peak_fraction < 1
+
+
+def test_reported_loss_is_the_mean_over_predicted_positions(tiny_shards, tmp_path, monkeypatch):
+    sums = []
+    original = Run._stop_if_not_finite
+    monkeypatch.setattr(
+        Run, "_stop_if_not_finite", lambda self, loss, norm: (sums.append(loss), original(self, loss, norm))
+    )
+    train(tiny_shards, tmp_path / "run", model="2/64", steps=4, batch_size=4, report_every=2)
+    reported = [report["train_loss"] for report in read_metrics(tmp_path / "run")]
+    predicted = 2 * 4 * round(0.15 * 32)
+    assert reported == pytest.approx([sum(sums[:2]) / predicted, sum(sums[2:]) / predicted])
+
+
+def test_training_learns_the_character_frequencies(tiny_shards, tmp_path):
+    done = train(tiny_shards, tmp_path / "run", model="2/64", steps=60, batch_size=16, report_every=20)
+    first, *_, last = [report["train_loss"] for report in read_metrics(tmp_path / "run")]
+    assert last < first
+    assert done.train_loss == last
+
+
+def test_evaluation_asks_the_same_questions_whatever_the_mode_and_the_random_state(tiny_shards, tmp_path):
+    train(tiny_shards, tmp_path / "run", model="2/64", recipe="uer", steps=1, batch_size=4)
+    model, _ = import_masked_lm(tmp_path / "run" / "model")
+    model.encoder.set_dropout(0.5)
+    held_out = HeldOut(ShardSet(tiny_shards), isolate=True)
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model.train(seed == 1)
+        results.append(asdict(held_out.evaluate(model, torch.device("cpu"), "float32")))
+        assert model.training == (seed == 1)
+    assert results[0] == results[1]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_says_where(tiny_shards, tmp_path):
+    with pytest.raises(UserError, match=r"not finite in step \d+, at learning rate .*--learning-rate"):
+        train(tiny_shards, tmp_path / "run", model="2/64", recipe="uer", steps=60, batch_size=4, learning_rate=1e30)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_then_stops_with_its_exit_code_and_resumes_exactly(tiny_shards, tmp_path, number, code):
+    common = ["--data", str(tiny_shards), "--model", "2/64", "--steps", "400", "--batch-size", "4", "--json"]
+    command = [sys.executable, "-m", "weixing", "pretrain"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*command, *common, "--out", str(tmp_path / "run"), "--report-every", "1"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)  # fmt: skip
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err.decode()
+    stopped = json.loads(out)["steps"]
+    assert 0 < stopped < 400
+    assert (tmp_path / "run" / "checkpoints" / f"step-{stopped:07d}").is_dir()
+    subprocess.run(
+        [*command, "--out", str(tmp_path / "run"), "--resume"], check=True, capture_output=True, env=environment
+    )
+    subprocess.run([*command, *common, "--out", str(tmp_path / "whole"), "--report-every", "1"], check=True,
+                   capture_output=True, env=environment)  # fmt: skip
+    files = [tmp_path / name / "model" / "model.safetensors" for name in ("whole", "run")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_stage_two_starts_from_stage_ones_weights(tiny_shards, tmp_path):
+    train(tiny_shards, tmp_path / "one", model="2/64", steps=2, batch_size=4)
+    train(tiny_shards, tmp_path / "two", init=str(tmp_path / "one"), steps=1, batch_size=4, learning_rate=0.0,
+          matrix_learning_rate=0.0)  # fmt: skip
+    one, two = (import_masked_lm(tmp_path / name / "model")[0].state_dict() for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
