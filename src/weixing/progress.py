@@ -50,7 +50,7 @@ class Progress:
                 TimeRemainingColumn(compact=True),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(name, total=total, completed=start, note="")
+            self._task = self._bar.add_task(name, total=total, completed=int(start), note="")
 
     def __enter__(self) -> Self:
         if self._bar:

@@ -90,10 +90,14 @@ class Shape:
         """Multiply-adds counted as two operations, for one position of a forward pass.
 
         ``24 L H² + 4 L T H + 2 p (V H + H²)``: matrix products of the layers, attention scores and sums, and the
-        masked-LM head on the share p of the positions that it predicts. A training step costs three times this.
+        masked-LM head on the share p of the positions that it predicts.
         """
         L, H, V = self.layers, self.hidden, self.vocabulary_size
         return 24 * L * H * H + 4 * L * sequence_length * H + 2 * predicted_share * (V * H + H * H)
+
+    def training_flops_per_token(self, sequence_length: int, predicted_share: float) -> float:
+        """The same for forward and backward pass together: three times the forward pass."""
+        return 3 * self.forward_flops_per_token(sequence_length, predicted_share)
 
 
 def parse_shape(name: str, vocabulary_size: int = PUBLISHED_VOCABULARY_SIZE) -> Shape | None:

@@ -84,12 +84,17 @@ def test_a_vocabulary_without_mask(work, capsys, tiny_vocabulary):
 
 def test_a_model_whose_vocabulary_is_not_the_shards(work, capsys, tiny_vocabulary):
     prepare_tiny(work, tiny_vocabulary)
-    assert run(["pretrain", "--data", "shards", "--model", "1/64", "--steps", "1", "--batch-size", "2", "--out", "one"]) == 0
+    assert (
+        run(["pretrain", "--data", "shards", "--model", "1/64", "--steps", "1", "--batch-size", "2", "--out", "one"])
+        == 0
+    )
     assert run(["prepare", "tiny.txt", "--out", "other", "--seq-length", "16"]) == 0
     capsys.readouterr()
     message = refused(work, capsys, "pretrain", "--data", "other", "--init", "one", "--steps", 1, "--out", "two")
     assert "vocabulary" in message
-    message = refused(work, capsys, "pretrain", "--data", "shards", "--eval-data", "other", "--model", "1/64", "--out", "x")
+    message = refused(
+        work, capsys, "pretrain", "--data", "shards", "--eval-data", "other", "--model", "1/64", "--out", "x"
+    )
     assert "vocabulary" in message
 
 

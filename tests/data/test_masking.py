@@ -1,5 +1,7 @@
 """Masking promises: the exact count, the 80/10/10 shares, units drawn whole, nothing special ever touched."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -106,7 +108,7 @@ def test_spans_have_the_stated_mean_length_and_one_draw_each(tiny_vocabulary):
     for row, positions in enumerate(masked.positions.tolist()):
         now = (masked.ids[row, positions] == tiny_vocabulary.mask_id).tolist()
         run = 1
-        for before, after, same in zip(positions, positions[1:], zip(now, now[1:], strict=False), strict=False):
+        for before, after, same in zip(positions, positions[1:], itertools.pairwise(now), strict=False):
             if after == before + 1:
                 run += 1
                 mixed += same[0] != same[1]

@@ -1,4 +1,4 @@
-"""prepare promises: whole folders of the stated form, the same for any number of workers, and nothing after a failure."""
+"""prepare promises: whole folders of the stated form, the same for any number of workers, nothing after a failure."""
 
 import errno
 import json

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from weixing.text.code_points import DROPPED, IRREGULAR, PART, SINGLE, SPACE, CodePoints, code_points, read_off_tokenizers
+from weixing.text.code_points import (
+    DROPPED,
+    IRREGULAR,
+    PART,
+    SINGLE,
+    SPACE,
+    CodePoints,
+    code_points,
+    read_off_tokenizers,
+)
 
 
 def test_the_shipped_table_is_what_the_installed_tokenizers_library_says():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from safetensors.torch import load_file
 
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
-from weixing.formats.huggingface import import_masked_lm
+from weixing.formats.huggingface import export_masked_lm, import_masked_lm
+from weixing.formats.naming import load_masked_lm
 from weixing.model.heads import MaskedLanguageModel
 from weixing.training.evaluation import HeldOut
 from weixing.training.pretraining import Run
@@ -23,10 +25,10 @@ from weixing.training.runlog import read_metrics
 from weixing.training.start import pretrain
 
 OPTIONS = (
-    "--data --model --init --recipe --steps --batch-size --micro-batch-size --learning-rate --matrix-learning-rate "
-    "--masking-rate --masking-unit --shuffle-window --seed --precision --eval-data --report-every --eval-every "
-    "--save-every"
-).split()
+    *("--data", "--model", "--init", "--recipe", "--steps", "--batch-size", "--micro-batch-size", "--learning-rate"),
+    *("--matrix-learning-rate", "--masking-rate", "--masking-unit", "--shuffle-window", "--seed", "--precision"),
+    *("--eval-data", "--report-every", "--eval-every", "--save-every"),
+)
 
 
 def options(shards: Path | None, **given) -> dict:
@@ -34,8 +36,12 @@ def options(shards: Path | None, **given) -> dict:
     return {option: values.get(option) for option in OPTIONS}
 
 
-def train(shards: Path | None, output: Path, *, resume=False, overwrite=False, **given):
-    return pretrain(options(shards, **given), output, device_name="cpu", resume=resume, overwrite=overwrite)
+EXPORT = partial(export_masked_lm, overwrite=True)
+
+
+def train(shards: Path | None, output: Path, *, resume=False, export=EXPORT, **given):
+    given = options(shards, **given)
+    return pretrain(given, output, load=load_masked_lm, export=export, device_name="cpu", resume=resume)
 
 
 def untimed(run: Path) -> list[dict]:
@@ -101,12 +107,11 @@ def test_a_kill_while_a_checkpoint_is_written_falls_back_to_the_one_before(tiny_
 def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path, recipe, tolerance, monkeypatch):
     # In float64, where sums in another order differ by rounding alone; dropout draws depend on the batch, so it is off.
     monkeypatch.setattr("weixing.model.encoder.Encoder.set_dropout", lambda self, dropout: None)
-    monkeypatch.setattr("weixing.training.pretraining.export_masked_lm", lambda *_, **__: None)
     monkeypatch.setattr(MaskedLanguageModel, "to", lambda self, device: self.double())
     weights = []
     for micro in (8, 2, 1):
         train(tiny_shards, tmp_path / str(micro), model="2/64", recipe=recipe, steps=5, batch_size=8,
-              micro_batch_size=micro, precision="float32", learning_rate=1e-3)  # fmt: skip
+              micro_batch_size=micro, precision="float32", learning_rate=1e-3, export=lambda *_: None)  # fmt: skip
         weights.append(load_file(tmp_path / str(micro) / "checkpoints" / "step-0000005" / "weights.safetensors"))
     for name, whole in weights[0].items():
         assert whole.dtype == torch.float64

@@ -1,4 +1,4 @@
-"""`weixing demo`: the whole road in a few minutes. A list of the other verbs' command lines, each printed as it runs."""
+"""`weixing demo`: the whole road in a few minutes, as command lines of the other verbs, each printed as it runs."""
 
 import contextlib
 import io

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from weixing.cli import features, fill_mask, finetune, prepare, pretrain, table, vocab, zoo
 from weixing.cli import demo as demo_verb
+from weixing.cli import features, fill_mask, finetune, prepare, pretrain, table, vocab, zoo
 from weixing.errors import UserError
 
 app = typer.Typer(
@@ -58,7 +58,9 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" ({error.filename})" if error.filename else ""
-            return _fail(f"no space left on the disk{where}. Nothing half-made was left behind. Free some, then repeat.")
+            return _fail(
+                f"no space left on the disk{where}. Nothing half-made was left behind. Free some, then repeat."
+            )
         raise
 
 

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,8 +12,10 @@ def run(
     corpus: Annotated[list[str], typer.Argument(help="Files (.txt .jsonl, also .gz .zst .xz), folders, globs.")],
     out: Annotated[Path, typer.Option(help="New folder for the shards.")],
     seq_length: Annotated[int, typer.Option(help="Positions a row.")] = 128,
-    vocab: Annotated[Optional[str], typer.Option(help="vocab.txt, model folder or hub id. Default: built in.")] = None,
-    layout: Annotated[Literal["packed", "uer"], typer.Option(help="packed: no waste; uer: UER-py's windows.")] = "packed",
+    vocab: Annotated[str | None, typer.Option(help="vocab.txt, model folder or hub id. Default: built in.")] = None,
+    layout: Annotated[
+        Literal["packed", "uer"], typer.Option(help="packed: no waste; uer: UER-py's windows.")
+    ] = "packed",
     documents: Annotated[Literal["line", "blank-line"], typer.Option(help="What ends a document in .txt.")] = "line",
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Store word borders (jieba) for masking.")] = False,
     workers: Annotated[int, typer.Option(help="Processes that tokenize.")] = 1,

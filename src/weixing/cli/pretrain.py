@@ -3,32 +3,32 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
 
 def run(
     out: Annotated[Path, typer.Option(help="Run folder.")],
-    data: Annotated[Optional[Path], typer.Option(help="Folder of shards (weixing prepare).")] = None,
-    model: Annotated[Optional[str], typer.Option(help="Shape: 2/128 … 12/768, tiny … base, any L/H.")] = None,
-    recipe: Annotated[Optional[str], typer.Option(help="weixing or uer. Default: weixing.")] = None,
-    init: Annotated[Optional[str], typer.Option(help="Model to start from (stage 2, or your own domain).")] = None,
-    eval_data: Annotated[Optional[Path], typer.Option(help="Held-out shards.")] = None,
-    steps: Annotated[Optional[int], typer.Option(help="Optimizer updates.")] = None,
-    batch_size: Annotated[Optional[int], typer.Option(help="Rows an update.")] = None,
-    micro_batch_size: Annotated[Optional[int], typer.Option(help="Rows of one forward pass, if memory is short.")] = None,
-    learning_rate: Annotated[Optional[float], typer.Option(help="Peak, of AdamW.")] = None,
-    matrix_learning_rate: Annotated[Optional[float], typer.Option(help="Peak, of Muon (recipe weixing).")] = None,
-    masking_rate: Annotated[Optional[float], typer.Option(help="Masked share of a row.")] = None,
-    masking_unit: Annotated[Optional[Literal["token", "word", "span"]], typer.Option(help="What is masked whole.")] = None,
-    shuffle_window: Annotated[Optional[int], typer.Option(help="Rows shuffled together. Default: all.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Default: 7.")] = None,
-    report_every: Annotated[Optional[int], typer.Option(help="Steps between reports.")] = None,
-    eval_every: Annotated[Optional[int], typer.Option(help="Steps between evaluations.")] = None,
-    save_every: Annotated[Optional[int], typer.Option(help="Steps between checkpoints. Default: 10 minutes.")] = None,
-    device: Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1.")] = None,
-    precision: Annotated[Optional[Literal["bf16", "float32"]], typer.Option(help="Default: bf16 if in hardware.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of shards (weixing prepare).")] = None,
+    model: Annotated[str | None, typer.Option(help="Shape: 2/128 … 12/768, tiny … base, any L/H.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="weixing or uer. Default: weixing.")] = None,
+    init: Annotated[str | None, typer.Option(help="Model to start from (stage 2, or your own domain).")] = None,
+    eval_data: Annotated[Path | None, typer.Option(help="Held-out shards.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer updates.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows an update.")] = None,
+    micro_batch_size: Annotated[int | None, typer.Option(help="Rows of one forward pass, if memory is short.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak, of AdamW.")] = None,
+    matrix_learning_rate: Annotated[float | None, typer.Option(help="Peak, of Muon (recipe weixing).")] = None,
+    masking_rate: Annotated[float | None, typer.Option(help="Masked share of a row.")] = None,
+    masking_unit: Annotated[Literal["token", "word", "span"] | None, typer.Option(help="What is masked whole.")] = None,
+    shuffle_window: Annotated[int | None, typer.Option(help="Rows shuffled together. Default: all.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: 7.")] = None,
+    report_every: Annotated[int | None, typer.Option(help="Steps between reports.")] = None,
+    eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations.")] = None,
+    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints. Default: 10 minutes.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
+    precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -37,16 +37,24 @@ def run(
 
     Example: weixing pretrain --data shards128 --model 2/128 --out runs/tiny --steps 20000
     """
+    from functools import partial
+
+    from weixing.formats.huggingface import export_masked_lm
+    from weixing.formats.naming import load_masked_lm
     from weixing.training.start import pretrain
 
     given = {
         "--data": data, "--model": model, "--init": init, "--recipe": recipe, "--steps": steps,
         "--batch-size": batch_size, "--micro-batch-size": micro_batch_size, "--learning-rate": learning_rate,
         "--matrix-learning-rate": matrix_learning_rate, "--masking-rate": masking_rate,
-        "--masking-unit": masking_unit, "--shuffle-window": shuffle_window, "--seed": seed, "--precision": precision, "--eval-data": eval_data,
-        "--report-every": report_every, "--eval-every": eval_every, "--save-every": save_every,
+        "--masking-unit": masking_unit, "--shuffle-window": shuffle_window, "--seed": seed,
+        "--precision": precision, "--eval-data": eval_data, "--report-every": report_every,
+        "--eval-every": eval_every, "--save-every": save_every,
     }  # fmt: skip
-    done = pretrain(given, out, device_name=device, resume=resume, overwrite=overwrite)
+    done = pretrain(
+        given, out, load=load_masked_lm, export=partial(export_masked_lm, overwrite=True),
+        device_name=device, resume=resume, overwrite=overwrite,
+    )  # fmt: skip
     result = asdict(done)
     stopped_by = result.pop("stopped_by")
     if as_json:
@@ -54,7 +62,8 @@ def run(
     else:
         held_out = f", held-out loss {done.eval_loss:.4f}" if done.eval_loss is not None else ""
         print(
-            f"{done.steps:,} steps, {done.tokens:,} tokens, {done.seconds:.0f} s, {done.tokens_per_second:,.0f} tokens/s "
-            f"({100 * done.peak_fraction:.0f} % of the matrix peak), loss {done.train_loss:.4f}{held_out} → {done.output}"
+            f"{done.steps:,} steps, {done.tokens:,} tokens, {done.seconds:.0f} s, {done.tokens_per_second:,.0f} "
+            f"tokens/s ({100 * done.peak_fraction:.0f} % of the matrix peak), loss {done.train_loss:.4f}{held_out} "
+            f"→ {done.output}"
         )
     return 128 + stopped_by if stopped_by else 0

@@ -1,4 +1,4 @@
-"""Document borders of packed rows as attention and positions: what each token may see, where its document begins. Pure."""
+"""Document borders of packed rows as attention and positions: what a token may see, where its text begins. Pure."""
 
 import torch
 from torch import Tensor

@@ -94,7 +94,9 @@ class Masking:
         at = positions if unit_of is None or self.unit == "word" else unit_of.gather(1, positions)
         kind = draws[2].gather(1, at)
         random_ids = self._drawn_from[(draws[3].gather(1, positions) * len(self._drawn_from)).long()]
-        replaced = torch.where(kind < MASK_SHARE, self.mask_id, torch.where(kind < MASK_SHARE + RANDOM_SHARE, random_ids, labels))
+        replaced = torch.where(
+            kind < MASK_SHARE, self.mask_id, torch.where(kind < MASK_SHARE + RANDOM_SHARE, random_ids, labels)
+        )
         # Through an extra column that is cut off again, unused slots change nothing.
         spare = torch.cat([ids, ids[:, :1]], dim=1)
         masked = spare.scatter(1, torch.where(used, positions, length), replaced)[:, :length]
@@ -110,7 +112,9 @@ class Masking:
             return (~continues_word).cumsum(1) - (~continues_word[:, :1]).long()
         lengths = torch.arange(LONGEST_SPAN, dtype=torch.float64, device=draw.device)
         share = SPAN_SUCCESS * (1 - SPAN_SUCCESS) ** lengths
-        span_lengths = 1 + torch.searchsorted((share / share.sum()).cumsum(0), draw.double()).clamp(max=LONGEST_SPAN - 1)
+        span_lengths = 1 + torch.searchsorted((share / share.sum()).cumsum(0), draw.double()).clamp(
+            max=LONGEST_SPAN - 1
+        )
         starts = torch.zeros(*draw.shape[:1], draw.shape[1] + 1, dtype=torch.int64, device=draw.device)
         begin = (span_lengths.cumsum(1)).clamp(max=draw.shape[1])
         starts.scatter_(1, begin, 1)

@@ -34,8 +34,8 @@ class RowPacker:
         self, layout: Layout, sequence_length: int, *, cls: int, sep: int, pad: int, dtype: type = np.uint16
     ) -> None:
         self.layout = layout
-        self._specials = np.array([cls, sep, pad], dtype)
-        self._row = np.full(sequence_length, pad, dtype)
+        self._specials: np.ndarray = np.array([cls, sep, pad], dtype)
+        self._row: np.ndarray = np.full(sequence_length, pad, dtype)
         self._filled = 0
 
     def add(self, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

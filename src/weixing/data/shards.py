@@ -84,7 +84,7 @@ class ShardWriter:
         self._rows_a_shard = max(1, shard_bytes // (2 * sequence_length))
         self._shards: list[Shard] = []
         self._open: list[tuple[BinaryIO, str]] = []
-        self._hashes: list["hashlib._Hash"] = []
+        self._hashes: list[hashlib._Hash] = []
         self._rows_here = 0
 
     def write(self, rows: np.ndarray, continues_word: np.ndarray | None = None) -> None:
@@ -120,7 +120,7 @@ class ShardWriter:
     def _begin(self) -> None:
         number = len(self._shards)
         names = [f"rows-{number:05d}.bin"] + ([f"words-{number:05d}.bin"] if self.words else [])
-        self._open = [(open(self.folder / name, "wb"), name) for name in names]
+        self._open = [(open(self.folder / name, "wb"), name) for name in names]  # noqa: SIM115  # closed in _end
         self._hashes = [hashlib.sha256() for _ in names]
         self._rows_here = 0
 
@@ -172,9 +172,7 @@ class ShardSet:
 
     def continues_word(self, indices: np.ndarray) -> np.ndarray:
         """Whole-word flags of those rows: [n, sequence_length] bool, True where a token continues a word."""
-        return np.unpackbits(
-            self._gather(self._words, indices), axis=1, count=self.manifest.sequence_length
-        ).view(bool)
+        return np.unpackbits(self._gather(self._words, indices), axis=1, count=self.manifest.sequence_length).view(bool)
 
     def _gather(self, maps: list[np.memmap], indices: np.ndarray) -> np.ndarray:
         gathered = np.empty((len(indices), maps[0].shape[1]), maps[0].dtype)
@@ -211,7 +209,9 @@ def _read_manifest(path: Path) -> Manifest:
         shards = tuple(Shard(**shard) for shard in value.pop("shards"))
         return Manifest(shards=shards, sources=tuple(value.pop("sources")), **value)
     except (KeyError, TypeError) as error:
-        raise UserError(f"an incomplete shard manifest ({error})", where=path, action="Prepare the corpus again") from None
+        raise UserError(
+            f"an incomplete shard manifest ({error})", where=path, action="Prepare the corpus again"
+        ) from None
 
 
 def _check_file(path: Path, size: int, sha256: str) -> None:

@@ -82,14 +82,15 @@ class Tokenizer:
         """
         from weixing.text import bulk
 
+        buffer, offsets = _read_only(buffer, np.uint8), _read_only(offsets, np.int64)
         ids = np.empty(offsets[-1] - offsets[0], np.int32)  # no token is shorter than a byte
         id_offsets = np.empty(len(offsets), np.int64)
         irregular = np.empty(len(offsets) - 1, np.bool_)
         count = bulk.encode_bytes(buffer, offsets, self._tables, ids, id_offsets, irregular)
-        by_hand = {
-            i: self.encode(bytes(buffer[offsets[i] : offsets[i + 1]]).decode()) for i in np.flatnonzero(irregular)
-        }
-        return _replaced(ids[:count].copy(), id_offsets, by_hand)
+        by_rust = {}
+        for text in map(int, np.flatnonzero(irregular)):
+            by_rust[text] = self.encode(buffer[offsets[text] : offsets[text + 1]].tobytes().decode())
+        return _replaced(ids[:count].copy(), id_offsets, by_rust)
 
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """The entries with these ids."""
@@ -136,6 +137,13 @@ class Tokenizer:
         from weixing.text import bulk
 
         return bulk.compile_tables(self.vocabulary.tokens, self.vocabulary.unk_id)
+
+
+def _read_only(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    """`array` as the compiled loop takes it: numba compiles anew for every kind of array."""
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view
 
 
 def _joined(rows: Sequence[Sequence[int] | np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -126,12 +126,15 @@ class Vocabulary:
             content = Path(path).read_bytes()
         except OSError as error:
             raise UserError(f"cannot read a vocabulary: {error.strerror}", where=path) from None
-        content = content.removeprefix(_BYTE_ORDER_MARK)
+        mark = len(_BYTE_ORDER_MARK) if content.startswith(_BYTE_ORDER_MARK) else 0
         try:
-            lines = content.decode().split("\n")
+            lines = content[mark:].decode().split("\n")
         except UnicodeDecodeError as error:
+            bad = mark + error.start
             raise UserError(
-                f"byte {error.start:,} is not UTF-8", where=path, accepted="a vocab.txt in UTF-8, one entry a line"
+                f"byte {bad:,} (0x{content[bad]:02x}) is not UTF-8",
+                where=path,
+                accepted="a vocab.txt in UTF-8, one entry a line",
             ) from None
         if not lines[-1]:
             del lines[-1]

@@ -5,10 +5,9 @@ micro-batches change nothing. What a step does is decided by the settings and th
 resumed run is the same run, bit for bit on one CPU.
 """
 
-import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +23,9 @@ from weixing.data.masking import Masking
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.files import write_json
-from weixing.formats.huggingface import export_masked_lm
 from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import Progress, say
+from weixing.text.vocabulary import Vocabulary
 from weixing.training.batch import BatchMaker, masked_loss
 from weixing.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from weixing.training.devices import autocast, describe_machine, peak_flops_per_second
@@ -36,6 +35,9 @@ from weixing.training.runlog import MetricsLog
 from weixing.training.schedules import warmup_hold_decay
 from weixing.training.settings import Settings, as_json
 from weixing.training.stopping import StopRequest, stop_request
+
+Export = Callable[[MaskedLanguageModel, Vocabulary, Path], None]
+"""Writes a finished model into a folder, verified; `weixing.formats`, which comes after this room, has such."""
 
 UNTIMED_STEPS = 10  # start-up, left out of tokens_per_second
 SECONDS_BETWEEN_SAVES = 600.0
@@ -83,6 +85,7 @@ class Run:
         shards: the rows to train on.
         held_out: the rows to evaluate on, or None.
         device: where to run.
+        export: writes the finished model into the run's folder ``model``.
     """
 
     def __init__(
@@ -93,9 +96,11 @@ class Run:
         shards: ShardSet,
         held_out: ShardSet | None,
         device: torch.device,
+        export: Export,
     ) -> None:
         recipe = settings.recipe
         self.settings, self.recipe, self.output, self.device = settings, recipe, output, device
+        self.export = export
         self.vocabulary, self.sequence_length = shards.vocabulary, shards.manifest.sequence_length
         self.model = model.to(device)
         self.model.encoder.set_dropout(recipe.dropout)
@@ -222,7 +227,7 @@ class Run:
         complete = self.done.step == self.recipe.steps
         if complete:
             self.model.eval()
-            export_masked_lm(self.model.cpu(), self.vocabulary, self.output / "model", overwrite=True)
+            self.export(self.model.cpu(), self.vocabulary, self.output / "model")
         else:
             self.save()
             say(f"stopped after step {self.done.step:,}; go on with: weixing pretrain --out {self.output} --resume")
@@ -247,7 +252,7 @@ class Run:
         return self._tokens(self.done.timed_steps) / self.done.timed_seconds if self.done.timed_steps else 0.0
 
     def _peak_fraction(self, peak: float) -> float:
-        flops = 3 * self.model.encoder.shape.forward_flops_per_token(self.sequence_length, self.recipe.masking_rate)
+        flops = self.model.encoder.shape.training_flops_per_token(self.sequence_length, self.recipe.masking_rate)
         return flops * self._tokens_per_second() / peak
 
     def _note(self, peak: float) -> str:

@@ -24,7 +24,7 @@ class MetricsLog:
         kept = [line for report, line in reports if report["step"] + ("eval_loss" in report) <= resumed_from]
         with atomic_file(self.path) as beside:
             beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        self._stream = open(self.path, "a", encoding="utf-8")
+        self._stream = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # closed in close
 
     def write(self, report: dict[str, Any]) -> None:
         """Append one report."""

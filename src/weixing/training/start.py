@@ -1,30 +1,42 @@
-"""Starting or resuming a run from options: opens shards and models, checks that they fit, makes the run folder."""
+"""Starting or resuming a run from options: opens shards, checks that all fits, makes the run folder."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from weixing.data.shards import ShardSet, check_same_vocabulary
 from weixing.errors import UserError
 from weixing.files import require_new
-from weixing.formats.naming import load_masked_lm
 from weixing.model.heads import MaskedLanguageModel
 from weixing.model.initialisation import initialise
 from weixing.progress import say
-from weixing.training.devices import pick_device, pick_precision
-from weixing.training.pretraining import Pretrained, Run, write_run_record
+from weixing.text.vocabulary import Vocabulary
+from weixing.training.devices import Precision, pick_device, pick_precision
+from weixing.training.pretraining import Export, Pretrained, Run, write_run_record
 from weixing.training.settings import Settings, new_settings, resumed_settings
 from weixing.zoo import Shape, parse_shape
 
+Load = Callable[[str], tuple[MaskedLanguageModel, Vocabulary]]
+
 
 def pretrain(
-    given: dict[str, Any], output: Path, *, device_name: str | None, resume: bool, overwrite: bool
+    given: dict[str, Any],
+    output: Path,
+    *,
+    load: Load,
+    export: Export,
+    device_name: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Pretrained:
-    """Run `weixing pretrain`.
+    """Start a run, or go on with one.
 
     Args:
         given: option values under the command line's names (``--data``, ``--steps``, …), None where not given.
         output: the run folder.
+        load: reads the model that ``--init`` names.
+        export: writes the finished model.
 
     Raises:
         UserError: anything wrong with options, shards, models or the output.
@@ -40,7 +52,7 @@ def pretrain(
     else:
         require_new(output, overwrite)
         shards = _open(given["--data"], "--data")
-        model, settings = _new(given, shards, pick_precision(given["--precision"], device))
+        model, settings = _new(given, shards, load, pick_precision(given["--precision"], device))
     held_out = _open(settings.eval_data, "--eval-data") if settings.eval_data else None
     if held_out:
         check_same_vocabulary(held_out.vocabulary, shards, settings.eval_data or "")
@@ -52,12 +64,14 @@ def pretrain(
             shutil.rmtree(output)
         output.mkdir(parents=True)
         write_run_record(settings, output, device)
-    return Run(settings, output, model, shards, held_out, device).train()
+    return Run(settings, output, model, shards, held_out, device, export).train()
 
 
-def _new(given: dict[str, Any], shards: ShardSet, precision: Any) -> tuple[MaskedLanguageModel, Settings]:
+def _new(
+    given: dict[str, Any], shards: ShardSet, load: Load, precision: Precision
+) -> tuple[MaskedLanguageModel, Settings]:
     if given["--init"]:
-        model, vocabulary = load_masked_lm(given["--init"])
+        model, vocabulary = load(given["--init"])
         check_same_vocabulary(vocabulary, shards, given["--init"])
         shape = model.encoder.shape
         if given["--model"] and _shape(given["--model"], shards).name != shape.name:

@@ -4,13 +4,13 @@ Reads package data only. Everything was written for this project; nothing was ta
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from weixing.text.sample.paraphrases import paraphrase_document
 from weixing.text.sample.reviews import review_document
-from weixing.text.sample.tables import HERE, Dice, read_tables
+from weixing.text.sample.tables import HERE, Dice
 
 SHORTEST, LONGEST = 50, 500
 FEWEST_SENTENCES, MOST_SENTENCES = 2, 12

@@ -23,7 +23,9 @@ def _blocks(column: str) -> tuple[Table, ...]:
     return tuple(table for table in read_tables("reviews") if table.columns[0] == column)
 
 
-def review(dice: Dice, kind: Table, thing: str, pattern: str, favourable: bool, columns: dict[bool, Sequence[str]]) -> str:
+def review(
+    dice: Dice, kind: Table, thing: str, pattern: str, favourable: bool, columns: dict[bool, Sequence[str]]
+) -> str:
     """`pattern` filled with verdicts on `thing`, from these columns of the block `kind`."""
     aspects = dice.shuffled([row for row in kind.rows if row["方面"] != (CLAUSE_BY_ITSELF,)])
 
