@@ -8,6 +8,7 @@ import pytest
 
 from weixing.cli.main import run
 from weixing.errors import UserError
+from weixing.text import learning
 from weixing.text.corpus import CorpusReader
 from weixing.text.learning import learn_vocabulary
 from weixing.text.tokenizer import Tokenizer
@@ -77,6 +78,14 @@ def test_learning_again_in_other_processes_gives_the_same_vocabulary(tmp_path):
     for _ in range(2):
         there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert there.stdout.strip() == here
+
+
+def test_where_there_are_too_many_words_the_rarest_are_forgotten(monkeypatch):
+    monkeypatch.setattr(learning, "_MOST_WORDS", 20)
+    rare = [f"{first}{second}" for first in "abcdef" for second in "ghijkl"]
+    vocabulary = learn_vocabulary(["often " * 50, *[" ".join(rare)] * 6], 1000).vocabulary
+    assert vocabulary.id_of("often")
+    assert not [word for word in rare if vocabulary.id_of(word)]
 
 
 @pytest.mark.parametrize(("size", "frequency"), [(255, 5), (65_537, 5), (1000, 0)])

@@ -15,6 +15,7 @@ def run(
     data: Annotated[Path | None, typer.Option(help="Folder of task folders, each with train.* and dev.*.")] = None,
     train: Annotated[Path | None, typer.Option(help="Training file: TSV with a header, or JSON lines.")] = None,
     dev: Annotated[Path | None, typer.Option(help="Dev file, the same.")] = None,
+    vocab: Annotated[str | None, typer.Option(help="For an untrained shape. Default: the built-in one.")] = None,
     epochs: Annotated[str, typer.Option(help="Passes over the training file.")] = "3,5,8",
     batch_sizes: Annotated[str, typer.Option(help="Rows an update.")] = "32,64",
     learning_rates: Annotated[str, typer.Option(help="Peak learning rates.")] = "3e-5,1e-4,3e-4",
@@ -38,6 +39,7 @@ def run(
     from weixing.tasks.files import load_task
     from weixing.tasks.grid import run_grid
     from weixing.tasks.named import find_task, name_of_files
+    from weixing.text.vocabulary import load_vocabulary
     from weixing.training.devices import pick_device, pick_precision
 
     cells = grid(
@@ -58,6 +60,7 @@ def run(
         load_task(name, *files),
         cells,
         out,
+        vocabulary=load_vocabulary(vocab) if vocab else None,
         device=chosen,
         precision=pick_precision(precision, chosen),
         max_length=max_length,

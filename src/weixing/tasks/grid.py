@@ -28,6 +28,7 @@ from weixing.tasks.files import Examples, Task
 from weixing.tasks.finetune import Outcome, fine_tune
 from weixing.tasks.results import FILE_NAME, Result, read_results, write_results
 from weixing.text.tokenizer import Tokenizer
+from weixing.text.vocabulary import Vocabulary
 from weixing.training.devices import Precision, describe_machine
 
 PREDICTIONS, MODEL, SETTINGS = "predictions", "model", "run.json"
@@ -54,6 +55,7 @@ def run_grid(
     *,
     device: torch.device,
     precision: Precision,
+    vocabulary: Vocabulary | None = None,
     max_length: int = 128,
     overwrite: bool = False,
     resume: bool = False,
@@ -61,6 +63,7 @@ def run_grid(
     """Fine-tune `model_name` on `task` once for each cell and keep everything in `out`.
 
     Args:
+        vocabulary: of an untrained shape (None: the built-in one); for any other model, the one that it must have.
         max_length: longest row, in tokens; longer texts are truncated.
         overwrite: replace what an earlier grid left in `out`.
         resume: leave out the cells that are in `out` already; its settings must be the same.
@@ -70,7 +73,7 @@ def run_grid(
     """
     began = time.monotonic()
     _require_folder(out, overwrite, resume)
-    pretrained, vocabulary = load_masked_lm(model_name)
+    pretrained, vocabulary = load_masked_lm(model_name, vocabulary=vocabulary)
     encoder, shape = pretrained.encoder, pretrained.encoder.shape
     if not SHORTEST <= max_length <= shape.positions:
         raise UserError(
@@ -79,6 +82,7 @@ def run_grid(
     settings: dict[str, Any] = {
         "model": describe_model(model_name),
         "model_name": model_name,
+        "vocabulary_sha256": vocabulary.sha256,
         "task": task.name,
         "labels": list(task.labels),
         "train": _describe(task.train),

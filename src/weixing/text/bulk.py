@@ -182,7 +182,7 @@ def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: 
         tables: Tables of the vocabulary.
         ids: int32, room for as many ids as there are bytes. Filled.
         id_offsets: int64 [texts + 1]. Filled: the ids of text i are ids[id_offsets[i]:id_offsets[i + 1]].
-        irregular: bool [texts]. Filled: True for a text that holds an IRREGULAR code point; it gets no ids here.
+        irregular: bool [texts]. Filled: True for a text that holds an IRREGULAR code point; its ids break off there.
 
     Returns:
         The number of ids.
@@ -220,7 +220,6 @@ def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: 
                     count += 1
                 elif action == IRREGULAR:
                     irregular[text] = True
-                    count = id_offsets[text]
                     break
         if length:
             count = _encode_word(word, length, tables, ids, count)

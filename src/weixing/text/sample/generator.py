@@ -45,7 +45,7 @@ def sample_documents(size_bytes: int = 4_000_000, seed: int = 7) -> Iterator[str
     while True:
         kind = dice.between(1, 10)
         source = review_document(dice, held_out) if kind <= 5 else paraphrase_document(dice, held_out)
-        document = _document(source, dice.between(60, 200))
+        document = _document(source, dice.between(50, 110))
         size_bytes -= len(document.encode()) + 1
         if size_bytes < 0:
             return
