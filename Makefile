@@ -2,32 +2,42 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test check-demo lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(STAMP): pyproject.toml
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"weixing needs Python 3.11 or newer; {sys.executable} is {v.major}.{v.minor}. Use: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@touch $(STAMP)
 
-demo: $(STAMP)  ## the whole road in a few minutes: corpus, shards, pretraining, export, two tasks, fill-mask
+$(INSTALLED): pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(INSTALLED_DEV): pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(INSTALLED)
+
+demo: $(INSTALLED)  ## the whole road in a few minutes: corpus, shards, pretraining, export, two tasks, fill-mask
 	$(BIN)/weixing demo --out demo --overwrite
 
-test: $(STAMP)  ## the whole test suite (under 10 minutes on two cores)
+test: $(INSTALLED_DEV)  ## the whole test suite (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2
 
-lint: $(STAMP)  ## ruff and mypy
+check-demo: $(INSTALLED)  ## run the demo and check what it promises (4 minutes)
+	$(BIN)/python tests/acceptance/check_demo.py
+
+lint: $(INSTALLED_DEV)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP)  ## let ruff mend what it can
+format: $(INSTALLED_DEV)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

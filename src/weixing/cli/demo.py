@@ -45,7 +45,7 @@ def run(
         with atomic_file(out / f"{name}.txt") as beside, open(beside, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{document}\n" for document in sample_documents(size, document_seed))
         _verb("prepare", out / f"{name}.txt", "--out", out / name, "--json")
-    run_folder = out / "run"
+    run_folder = out / "pretrained"
     pretrained = _verb(
         "pretrain", "--data", out / "corpus", "--eval-data", out / "heldout", "--model", SHAPE, "--steps", steps,
         "--seed", seed, "--out", run_folder, "--json",
