@@ -112,3 +112,28 @@ def test_a_classifier_reads_the_first_token_and_gives_a_score_for_each_label() -
     expected = torch.tanh(first @ classifier.dense.weight.T) @ classifier.output.weight.T
     torch.testing.assert_close(classifier(ids), expected, rtol=1e-5, atol=1e-6)
     assert classifier(ids).shape == (4, 3)
+
+
+@pytest.mark.parametrize("form", ["none", "padding", "documents"])
+def test_keeping_some_positions_gives_their_hidden_states_and_every_gradient_of_the_whole(
+    model: MaskedLanguageModel, form: str
+) -> None:
+    ids, keep = random_ids(3, 12), torch.tensor([[0, 11, 3, 3], [5, 6, 2, 0], [1, 0, 0, 0]])
+    attention = None
+    if form == "padding":
+        attention = torch.arange(12).expand(3, 12) < torch.tensor([[12], [9], [4]])
+    elif form == "documents":
+        document = torch.tensor([[0] * 5 + [1] * 7, [0] * 12, [0] * 2 + [1] * 10])
+        attention = document[:, :, None] == document[:, None, :]
+    weight = torch.rand(3, 4, SHAPE.hidden, generator=torch.Generator().manual_seed(2))
+    results = []
+    for some in (False, True):
+        model.zero_grad()
+        if some:
+            hidden = model.encoder(ids, attention=attention, keep=keep)
+        else:
+            hidden = model.encoder(ids, attention=attention)[torch.arange(3)[:, None], keep]
+        (hidden * weight).sum().backward()
+        results.append([hidden.detach(), *(p.grad.clone() for p in model.encoder.parameters())])
+    for whole, kept in zip(*results, strict=True):
+        torch.testing.assert_close(kept, whole, rtol=1e-5, atol=1e-5)

@@ -1,7 +1,7 @@
 """The BERT encoder: post-LayerNorm, learned positions, exact-erf GELU (Devlin et al. 2018, arXiv 1810.04805).
 
 Pure tensor code; nothing here opens a file or touches a global random state once the weights exist.
-Shapes: B sequences, T positions, H hidden units, A attention heads (of 64 units each).
+Shapes: B sequences, T positions, M kept positions, H hidden units, A attention heads (of 64 units each).
 """
 
 from typing import cast
@@ -42,13 +42,22 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(hidden, hidden)
         self.dropout = nn.Dropout(dropout)  # on the attention probabilities, inside the kernel
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, T, H], mask bool broadcastable to [B, A, T, T] or None → [B, T, H]."""
-        B, T, H = x.shape
-        q, k, v = self.query_key_value(x).view(B, T, 3, H // HEAD_UNITS, HEAD_UNITS).permute(2, 0, 3, 1, 4)
+    def forward(self, x: Tensor, mask: Tensor | None, asking: Tensor | None = None) -> Tensor:
+        """[B, T, H], mask bool broadcastable to [B, A, T, T] or None → [B, T, H].
+
+        With `asking` [B, M, H], what some positions hold: these alone ask, all T are looked at → [B, M, H].
+        """
+        H = x.shape[2]
+        if asking is None:
+            q, k, v = self.query_key_value(x).split(H, dim=2)
+        else:
+            weight, bias = self.query_key_value.weight, self.query_key_value.bias
+            q = F.linear(asking, weight[:H], bias[:H])
+            k, v = F.linear(x, weight[H:], bias[H:]).split(H, dim=2)
+        q, k, v = (part.unflatten(2, (-1, HEAD_UNITS)).transpose(1, 2) for part in (q, k, v))
         probability = self.dropout.p if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=probability)
-        return self.output(y.transpose(1, 2).reshape(B, T, H))
+        return self.output(y.transpose(1, 2).flatten(2))
 
 
 class FeedForward(nn.Module):
@@ -75,9 +84,16 @@ class Layer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, T, H], mask as in SelfAttention → [B, T, H]."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
+    def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None = None) -> Tensor:
+        """[B, T, H], mask as in SelfAttention → [B, T, H]; with `keep` int64 [B, M] → those positions, [B, M, H]."""
+        if keep is None:
+            asking, y = x, self.attention(x, mask)
+        else:
+            asking = select_positions(x, keep)
+            if mask is not None and mask.shape[2] > 1:
+                mask = select_positions(mask[:, 0], keep)[:, None]
+            y = self.attention(x, mask, asking)
+        x = self.attention_norm(asking + self.dropout(y))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
 
@@ -102,8 +118,9 @@ class Encoder(nn.Module):
         token_types: Tensor | None = None,
         attention: Tensor | None = None,
         positions: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states of the last layer, [B, T, H].
+        """Hidden states of the last layer, [B, T, H], or [B, M, H] at the positions in `keep`.
 
         Args:
             ids: int64 [B, T].
@@ -111,17 +128,24 @@ class Encoder(nn.Module):
             attention: bool [B, T], True where a token is real; or bool [B, T, T], True where a query (dimension 1)
                 may see a key (dimension 2); None: every position sees every position, the quickest.
             positions: int64 [B, T]; None: 0 … T-1.
+            keep: int64 [B, M], positions within each row. The last layer asks and feeds forward at these alone, which
+                saves most of its work and changes nothing else; a model of L layers costs almost L - 1.
         """
         mask = attention
         if attention is not None:
             mask = attention[:, None, None, :] if attention.dim() == 2 else attention[:, None, :, :]
         x = self.embeddings(ids, token_types, positions)
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = layer(x, mask)
-        return cast(Tensor, x)
+        return cast(Tensor, self.layers[-1](x, mask, keep))
 
     def set_dropout(self, dropout: float) -> None:
         """Change the dropout probability of every place that has one (a loaded model starts with 0)."""
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
+
+
+def select_positions(x: Tensor, positions: Tensor) -> Tensor:
+    """[B, T, N] at int64 [B, M] positions of each row → [B, M, N]."""
+    return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))

@@ -50,11 +50,9 @@ class MaskedLanguageModel(nn.Module):
 
         Args:
             ids, token_types, attention, positions: as in `Encoder.forward`.
-            predict: int64 [B, M], positions within each row; the head is computed nowhere else.
+            predict: int64 [B, M], positions within each row; head and last layer are computed nowhere else.
         """
-        x = self.encoder(ids, token_types, attention, positions)
-        if predict is not None:
-            x = x.gather(1, predict[:, :, None].expand(-1, -1, x.shape[2]))
+        x = self.encoder(ids, token_types, attention, positions, keep=predict)
         return self.head(x, self.encoder.embeddings.token.weight)
 
 
@@ -73,5 +71,5 @@ class Classifier(nn.Module):
 
     def forward(self, ids: Tensor, token_types: Tensor | None = None, attention: Tensor | None = None) -> Tensor:
         """[B, T] as in `Encoder.forward` → logits [B, labels]."""
-        first = self.encoder(ids, token_types, attention)[:, 0]
+        first = self.encoder(ids, token_types, attention, keep=ids.new_zeros(len(ids), 1))[:, 0]
         return self.output(self.dropout(torch.tanh(self.dense(first))))

@@ -56,7 +56,11 @@ class Outcome:
 
 
 def new_classifier(pretrained: Encoder, labels: int) -> Classifier:
-    """A classifier on a copy of `pretrained`. The head starts uniform in ±1/√H, PyTorch's default, as in UER-py."""
+    """A classifier on a copy of `pretrained`. The head starts uniform in ±1/√H, PyTorch's default, as in UER-py.
+
+    Starting its first layer from the identity was tried (a 2/128 in mid-training, 2,000 rows, 3 epochs, 3 seeds):
+    -1.4 and +3.6 points on chnsenticorp, +0.5 and 0.0 on tnews at learning rates 1e-4 and 3e-4, all within the spread.
+    """
     encoder = copy.deepcopy(pretrained)
     encoder.set_dropout(DROPOUT)
     return Classifier(encoder, labels)
