@@ -3,11 +3,14 @@
 Shapes: B sequences, T positions, M predicted positions of a row, H hidden units, V vocabulary entries.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
+from weixing.model.loss import tied_cross_entropy
 from weixing.zoo import Shape
 
 
@@ -20,9 +23,13 @@ class MaskedLanguageModelHead(nn.Module):
         self.norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
         self.bias = nn.Parameter(torch.zeros(shape.vocabulary_size))
 
+    def transform(self, x: Tensor) -> Tensor:
+        """Hidden states [..., H] → what is compared with the token vectors [..., H]."""
+        return cast(Tensor, self.norm(F.gelu(self.dense(x))))
+
     def forward(self, x: Tensor, token_vectors: Tensor) -> Tensor:
         """Hidden states [..., H] and the token embedding [V, H] (tied: it has no copy here) → logits [..., V]."""
-        return F.linear(self.norm(F.gelu(self.dense(x))), token_vectors, self.bias)
+        return F.linear(self.transform(x), token_vectors, self.bias)
 
 
 class MaskedLanguageModel(nn.Module):
@@ -54,6 +61,26 @@ class MaskedLanguageModel(nn.Module):
         """
         x = self.encoder(ids, token_types, attention, positions, keep=predict)
         return self.head(x, self.encoder.embeddings.token.weight)
+
+    def loss(
+        self,
+        ids: Tensor,
+        predict: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        attention: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of the cross entropies at the predicted positions, a float32 scalar; logits are not kept.
+
+        Args:
+            ids, predict, attention, positions: as in `forward`.
+            labels: int64 [B, M], the tokens to predict.
+            weights: float32 [B, M], 0 where a slot is unused.
+        """
+        x = self.head.transform(self.encoder(ids, None, attention, positions, keep=predict))
+        vectors = self.encoder.embeddings.token.weight
+        return tied_cross_entropy(x.flatten(0, 1), vectors, self.head.bias, labels.flatten(), weights.flatten())
 
 
 class Classifier(nn.Module):

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from weixing.data.borders import isolate_documents
 from weixing.data.masking import MaskedRows, Masking
+from weixing.model.heads import MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary
 
 
@@ -41,6 +41,12 @@ class Batch:
         )
 
 
+def masked_loss(model: MaskedLanguageModel, batch: Batch) -> Tensor:
+    """Sum of the cross entropies at the predicted positions of `batch`, a float32 scalar."""
+    masked = batch.masked
+    return model.loss(masked.ids, masked.positions, masked.labels, masked.weights, batch.attention, batch.positions)
+
+
 class BatchMaker:
     """Makes batches of one kind.
 
@@ -69,11 +75,3 @@ class BatchMaker:
             real = ids != self.vocabulary.pad_id
             attention = real if attention is None else attention & real[:, None, :]
         return Batch(self.masking(ids, self._generator.manual_seed(seed), words), attention, positions)
-
-
-def masked_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Sum of the cross entropies at the predicted positions (float32 scalar), and the logits [B, M, V]."""
-    masked = batch.masked
-    logits = model(masked.ids, attention=batch.attention, positions=batch.positions, predict=masked.positions)
-    losses = F.cross_entropy(logits.float().flatten(0, 1), masked.labels.flatten(), reduction="none")
-    return (losses * masked.weights.flatten()).sum(), logits

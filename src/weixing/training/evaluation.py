@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from weixing.data.masking import Masking
 from weixing.data.shards import ShardSet
 from weixing.model.heads import MaskedLanguageModel
-from weixing.training.batch import BatchMaker, masked_loss
+from weixing.training.batch import BatchMaker
 from weixing.training.devices import Precision, autocast
 
 EVALUATION_RATE = 0.15
@@ -47,11 +48,12 @@ class HeldOut:
         for number, start in enumerate(range(0, len(self.shards), ROWS_AT_ONCE)):
             rows = self.shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, len(self.shards))))
             batch = self._batches(rows, None, EVALUATION_SEED + number).to(device)
+            masked = batch.masked
             with autocast(device, precision):
-                total, logits = masked_loss(model, batch)
-            right = (logits.argmax(2) == batch.masked.labels) * batch.masked.weights
-            loss += total.item()
-            correct += right.sum().item()
-            count += batch.masked.weights.sum().item()
+                logits = model(masked.ids, None, batch.attention, batch.positions, predict=masked.positions).float()
+            losses = F.cross_entropy(logits.transpose(1, 2), masked.labels, reduction="none")
+            loss += (losses * masked.weights).sum().item()
+            correct += ((logits.argmax(2) == masked.labels) * masked.weights).sum().item()
+            count += masked.weights.sum().item()
         model.train(training)
         return Evaluation(loss / count, correct / count)

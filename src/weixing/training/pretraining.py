@@ -150,7 +150,7 @@ class Run:
         loss_sum = torch.zeros((), device=self.device)
         for start in range(0, len(batch), self.settings.micro_batch_size):
             with autocast(self.device, self.settings.precision):
-                part, _ = masked_loss(self.model, batch[start : start + self.settings.micro_batch_size])
+                part = masked_loss(self.model, batch[start : start + self.settings.micro_batch_size])
             (part / predicted).backward()
             loss_sum += part.detach()
         # Without a clip this only measures: a norm is never above infinity.

@@ -96,9 +96,11 @@ def _deck(dice: Dice, sentences: Sequence[str]) -> Iterator[str]:
 
 def _fact_document(dice: Dice, table: Table, handwritten: Iterator[str]) -> Iterator[str]:
     """Sentences without end on one row of `table` or on several, and sometimes a hand-written one on the same topic."""
-    row = dice.pick(table.rows) if dice.chance(0.5) else None
-    for pattern in _deck(dice, table.patterns):
-        yield next(handwritten) if dice.chance(0.08) else table.sentence(pattern, dice, row)
+    on_one_row = dice.chance(0.5)
+    while True:
+        row = dice.pick(table.rows) if on_one_row else None
+        for pattern in dice.shuffled(table.patterns):
+            yield next(handwritten) if dice.chance(0.08) else table.sentence(pattern, dice, row)
 
 
 def _weight(table: Table) -> int:

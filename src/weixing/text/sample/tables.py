@@ -87,6 +87,10 @@ class Table:
     rows: list[Row]
     patterns: list[str]
 
+    def sentence(self, pattern: str, dice: Dice, row: Row | None = None) -> str:
+        """`pattern` filled from `row`, or from any row."""
+        return pattern.format_map(Slots(dice, row or dice.pick(self.rows), self.rows))
+
 
 @functools.cache
 def read_tables(name: str) -> tuple[Table, ...]:
