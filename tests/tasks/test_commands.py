@@ -7,7 +7,7 @@ import pytest
 
 from weixing.cli.main import run
 
-ONE_CELL = ["--epochs", "1", "--batch-sizes", "32", "--learning-rates", "3e-3", "--max-length", "32"]
+ONE_CELL = ["--epochs", "1", "--batch-sizes", "32", "--learning-rates", "1e-3", "--max-length", "32"]
 
 
 @pytest.fixture

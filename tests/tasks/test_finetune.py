@@ -21,7 +21,7 @@ from weixing.tasks.results import Result, read_results
 from weixing.text.tokenizer import Tokenizer
 
 CPU = torch.device("cpu")
-CELL = Cell(epochs=3, batch_size=16, learning_rate=3e-3, seed=7)
+CELL = Cell(epochs=3, batch_size=16, learning_rate=1e-3, seed=7)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_grid_is_every_combination_with_distinct_names() -> None:
 
 
 def test_a_cell_alone_equals_the_cell_in_a_grid(run, tmp_path: Path) -> None:
-    cells = grid([1, 2], [16], [3e-3], [7, 8])
+    cells = grid([1, 2], [16], [1e-3], [7, 8])
     run(cells, "grid")
     run(cells[-1:], "alone")
     name = f"predictions/{cells[-1].name}.jsonl"
