@@ -20,28 +20,17 @@ def sentiment(dice, count, dev_share, seen):
 def pairs(dice, count, dev_share, seen):
     while count:
         same = bool(count % 2)
-        if dice.chance(0.7):
-            rows = [
-                (t, r)
-                for t in P.synonym_tables()
-                for r in (P.dev_rows(t) if dice.chance(dev_share) else P.shared_rows(t))
-            ]
-            t, r = dice.pick(rows)
-            p = P.pair_by_words(dice, t, r, same)
-        else:
-            p = P.pair_by_construction(dice, dice.pick(P.rewording_tables()), same)
-        if p.text_a in seen or p.text_b in seen:
-            continue
-        seen |= {p.text_a, p.text_b}
-        count -= 1
+        p = P.draw_pair(dice, same, dev_share)
+        key=(p.text_a,p.text_b)
+        if key in seen or (dev_share and (p.text_a in seen or p.text_b in seen)): continue
+        seen |= {key, p.text_a, p.text_b}; count -= 1
         yield f"{int(same)}\t{p.text_a}\t{p.text_b}"
-
 
 if __name__ == "__main__":
     for name, make, head in (("sentiment", sentiment, "label\ttext_a"), ("pairs", pairs, "label\ttext_a\ttext_b")):
         dice = Dice(11)
         seen = set()
-        for half, n, share in (("train", 1600, 0.0), ("dev", 500, 0.65)):
+        for half, n, share in (("train", 2000, 0.0), ("dev", 500, 0.5 if name=="pairs" else 0.8)):
             (sample_task(name) / f"{half}.tsv").write_text(
                 "\n".join([head, *dice.shuffled(list(make(dice, n, share, seen)))]) + "\n"
             )
