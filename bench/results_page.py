@@ -109,7 +109,8 @@ Written by `python bench/results_page.py` from the data files in `bench/results/
 2/128 with recipe `weixing` on 123 M characters (`corpus/research` + `corpus/open`), {recipe["steps"]:,} updates of
 {recipe["batch_size"]} × {recipe["sequence_length"]}: {last["tokens"] / 1e6:.1f} M tokens in
 {last["seconds"] / 60:.0f} minutes, on one core of a machine whose other core was busy with other work
-({last["tokens_per_second"]:,.0f} tokens/s). Held-out loss (15 % uniform mask, fixed): **{evaluation["eval_loss"]:.3f}**, accuracy {100 * evaluation["eval_accuracy"]:.1f} %.
+({last["tokens_per_second"]:,.0f} tokens/s). Held-out loss (15 % uniform mask, fixed):
+**{evaluation["eval_loss"]:.3f}**, accuracy {100 * evaluation["eval_accuracy"]:.1f} %.
 
 ```
 weixing prepare corpus/research.jsonl.xz corpus/open.jsonl.xz --out full128 --vocab google_zh_vocab.txt

@@ -37,10 +37,7 @@ def test_every_command_line_of_the_readme_names_options_that_exist(readme, capsy
 
 
 def test_both_languages_show_the_same_commands():
-    english, chinese = (
-        [line for line in re.findall(r"^weixing .+$", path.read_text(encoding="utf-8"), re.MULTILINE)]
-        for path in READMES
-    )
+    english, chinese = (re.findall(r"^weixing .+$", path.read_text(encoding="utf-8"), re.MULTILINE) for path in READMES)
     assert english == chinese
 
 

@@ -1,6 +1,6 @@
 """`make check-demo`: runs the demo and checks what it promises. Minutes long, so no part of the suite.
 
-On both built-in tasks the pretrained model beats the same shape untrained, and 中国的首都是[MASK]京。 is answered with 北.
+On both built-in tasks the pretrained model beats the same shape untrained; 中国的首都是[MASK]京。 is answered with 北.
 """
 
 import json

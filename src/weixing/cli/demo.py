@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 SHAPE = "2/128"
-STEPS = 1_200  # of 16 rows: about two minutes on two cores, and well past the plateau of bare character frequencies
+STEPS = 1_500  # of 16 rows: about two minutes on two cores, and well past the plateau of bare character frequencies
 QUESTION = "中国的首都是[MASK]京。"
 TASKS = ("sentiment", "pairs")
 FINETUNE = ("--epochs", "4", "--batch-sizes", "32", "--learning-rates", "3e-4")

@@ -3,8 +3,8 @@
 Reads package data only. Every sentence and every table was written for this project; nothing was taken from elsewhere.
 
 The corpus is small, and made so that a small model learns something from it within minutes: facts come back in many
-wordings, documents are short, and each keeps to one matter. It is no sample of Chinese as it is written: four
-documents in ten are reviews or comparisons of wordings, which are there for the two tasks (see `make_tasks`).
+wordings, documents are short, and each keeps to one matter. It is no sample of Chinese as it is written: two documents
+in ten are reviews, which are there for one of the two tasks (see `make_tasks`).
 """
 
 import functools
@@ -12,11 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from weixing.text.sample.paraphrases import paraphrase_document
 from weixing.text.sample.reviews import review_document
-from weixing.text.sample.tables import HERE, Dice, Table, read_tables
+from weixing.text.sample.tables import FACT_TABLES, HERE, Dice, Table, read_tables
 
-FACT_TABLES = ("geography", "calendar", "language", "nature", "people", "daily")
 TASKS = ("sentiment", "pairs")
 
 FEWEST_SENTENCES, MOST_SENTENCES = 2, 12
@@ -36,15 +34,13 @@ def sample_documents(size_bytes: int = 4_000_000, seed: int = 7) -> Iterator[str
     while True:
         draw = dice.between(1, 100)
         if draw <= 20:
-            sentences = review_document(dice, held_out)
-        elif draw <= 40:
-            sentences = paraphrase_document(dice, held_out)
-        elif draw <= 60:
+            sentences = review_document(dice)
+        elif draw <= 35:
             sentences = decks[dice.pick(handwritten_topics())]
         else:
             table = dice.pick(tables)
             sentences = _fact_document(dice, table, decks[table.options[0]])
-        document = _document(sentences, dice.between(SHORTEST, LONGEST))
+        document = _document(sentences, dice.between(SHORTEST, LONGEST), held_out)
         size_bytes -= len(document.encode()) + 1
         if size_bytes < 0:
             return
@@ -77,10 +73,10 @@ def handwritten_sentences(topic: str) -> tuple[str, ...]:
     return tuple((HERE / "sentences" / f"{topic}.txt").read_text(encoding="utf-8").splitlines())
 
 
-def _document(sentences: Iterator[str], length: int) -> str:
+def _document(sentences: Iterator[str], length: int, held_out: frozenset[str]) -> str:
     chosen: list[str] = []
     for sentence in sentences:
-        if sentence in chosen:
+        if sentence in chosen or sentence in held_out:
             continue
         chosen.append(sentence)
         if len(chosen) == MOST_SENTENCES or (len(chosen) >= FEWEST_SENTENCES and sum(map(len, chosen)) >= length):

@@ -8,9 +8,9 @@ A file holds blocks of this form::
     中国 北京 亚洲                  a row, one cell a column; "鱼/肉" in a cell means either
     {国家}的首都是{首都}。          a pattern: a line that ends like a sentence
 
-In a pattern ``{首都}`` is a cell of the row, ``{首都'}`` the same column of another row, and ``{人}`` a word of the lists
-in ``words.txt``, where ``{人'}`` is another word than ``{人}``. A slot says the same wherever it stands in a sentence.
-Lines that begin with ``#`` are comments.
+In a pattern ``{首都}`` is a cell of the row, ``{首都'}`` the same column of another row, and ``{人}`` a word of the
+lists in ``words.txt``, where ``{人'}`` is another word than ``{人}``. A slot says the same wherever it stands in a
+sentence. Lines that begin with ``#`` are comments.
 """
 
 import functools
@@ -24,6 +24,7 @@ T = TypeVar("T")
 Row = dict[str, tuple[str, ...]]
 
 HERE = Path(__file__).parent
+FACT_TABLES = ("geography", "calendar", "language", "nature", "people", "daily")
 SENTENCE_ENDS = ("。", "！", "？", "”")
 
 
