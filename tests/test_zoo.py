@@ -65,8 +65,12 @@ def test_what_is_no_shape_name_is_none_and_no_key_of_the_zoo(name: str) -> None:
 
 
 def test_a_training_step_costs_three_forward_passes_of_the_stated_formula() -> None:
-    # Shape 2/128, T 128, 15 % predicted, by hand: 24·2·128² + 4·2·128·128 + 0.3·(21128·128 + 128²)
-    assert ZOO["2/128"].forward_flops_per_token(128, 0.15) == pytest.approx(786_432 + 131_072 + 811_315.2 + 4_915.2)
+    # Shape 2/128, T 128, 15 % predicted, by hand. First layer: 24·128² + 4·128·128. Last: keys and values everywhere,
+    # 4·128²; the other 20·128² + 4·128·128 at the predicted positions. Head: 0.3·(21128·128 + 128²).
+    first, last = 393_216 + 65_536, 65_536 + 0.15 * (327_680 + 65_536)
+    shape = ZOO["2/128"]
+    assert shape.forward_flops_per_token(128, 0.15) == pytest.approx(first + last + 811_315.2 + 4_915.2)
+    assert shape.training_flops_per_token(128, 0.15) == 3 * shape.forward_flops_per_token(128, 0.15)
 
 
 def test_the_package_name_zoo_is_the_table_and_the_module_can_still_be_imported_from() -> None:

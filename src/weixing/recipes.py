@@ -27,7 +27,7 @@ class Recipe:
         optimizer: ``muon``: Muon on the encoder's matrices and AdamW on all else; ``uer_adamw``: UER's AdamW
             (no bias correction) on everything.
         peak_learning_rate: of AdamW.
-        matrix_learning_rate: peak of Muon; unused by ``uer_adamw``.
+        matrix_learning_rate, matrix_momentum: peak and (Nesterov) momentum of Muon; unused by ``uer_adamw``.
         betas, epsilon: of AdamW.
         weight_decay: decoupled, of AdamW; applied to matrices and embeddings, never to biases and LayerNorms.
         matrix_weight_decay: decoupled, of Muon; unused by ``uer_adamw``.
@@ -50,6 +50,7 @@ class Recipe:
     optimizer: Literal["muon", "uer_adamw"]
     peak_learning_rate: float
     matrix_learning_rate: float
+    matrix_momentum: float
     betas: tuple[float, float]
     epsilon: float
     weight_decay: float
@@ -74,6 +75,7 @@ UER_STAGE_1 = Recipe(
     optimizer="uer_adamw",
     peak_learning_rate=1e-4,
     matrix_learning_rate=0.0,
+    matrix_momentum=0.0,
     betas=(0.9, 0.999),
     epsilon=1e-6,
     weight_decay=0.01,
@@ -94,8 +96,8 @@ UER_STAGE_1 = Recipe(
 Where the published weights and today's UER-py differ, this follows today's code, which can be run beside it: weight
 decay is 0.01 (at the time of the published weights a misspelt key left it at 0). As in UER-py, the learning rate of
 the very first update is 0. UER-py's gain of its LayerNorm, which divides by the unbiased standard deviation, is
-carried over by the initialisation; its eps of 1e-6 on the deviation becomes BERT's 1e-12 on the variance. Rows with
-nothing to predict cannot occur, since blank documents are left out; UER-py skips them. Each row masks exactly
+carried over by the initialisation; its eps of 1e-6 on the deviation becomes BERT's 1e-12 on the variance. A row with
+nothing to predict (a window that holds only a [SEP]) carries no weight. Each row masks exactly
 ``max(1, round(0.15 · tokens))`` positions, [CLS] and [SEP] counted as tokens and never masked.
 """
 
@@ -117,6 +119,7 @@ WEIXING_STAGE_1 = Recipe(
     optimizer="muon",
     peak_learning_rate=1e-3,
     matrix_learning_rate=0.01,
+    matrix_momentum=0.95,
     betas=(0.9, 0.98),
     epsilon=1e-8,
     weight_decay=0.01,

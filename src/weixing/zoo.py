@@ -89,11 +89,13 @@ class Shape:
     def forward_flops_per_token(self, sequence_length: int, predicted_share: float) -> float:
         """Multiply-adds counted as two operations, for one position of a forward pass.
 
-        ``24 L H² + 4 L T H + 2 p (V H + H²)``: matrix products of the layers, attention scores and sums, and the
-        masked-LM head on the share p of the positions that it predicts.
+        ``24 H² + 4 T H`` for each layer: its matrix products, attention scores and sums. The last layer needs keys and
+        values everywhere (``4 H²``) but the rest only at the share p of the positions that are predicted, and so does
+        the masked-LM head, ``2 (V H + H²)``. This counts what is computed here, not the usual ``24 L H² + …``.
         """
-        L, H, V = self.layers, self.hidden, self.vocabulary_size
-        return 24 * L * H * H + 4 * L * sequence_length * H + 2 * predicted_share * (V * H + H * H)
+        L, H, V, p = self.layers, self.hidden, self.vocabulary_size, predicted_share
+        layer, keys_and_values = 24 * H * H + 4 * sequence_length * H, 4 * H * H
+        return (L - 1) * layer + keys_and_values + p * (layer - keys_and_values) + 2 * p * (V * H + H * H)
 
     def training_flops_per_token(self, sequence_length: int, predicted_share: float) -> float:
         """The same for forward and backward pass together: three times the forward pass."""

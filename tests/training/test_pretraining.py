@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from weixing.data.prepare import prepare
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.formats.huggingface import export_masked_lm, import_masked_lm
@@ -86,11 +87,10 @@ def test_a_kill_while_a_checkpoint_is_written_falls_back_to_the_one_before(tiny_
     given = {"model": "2/64", "steps": 8, "batch_size": 4, "save_every": 3}
     train(tiny_shards, tmp_path / "whole", **given)
 
-    def killed_half_way(value, path):
-        Path(path).write_bytes(b"half")
-        if "step-0000006" in str(path):
+    def killed_half_way(state, stream):
+        if state["step"] == 6:  # the weights are written, the rest is not
             raise Killed
-        save(value, path)
+        save(state, stream)
 
     save = torch.save
     with monkeypatch.context() as patch:
@@ -211,3 +211,71 @@ def test_stage_two_starts_from_stage_ones_weights(tiny_shards, tmp_path):
           matrix_learning_rate=0.0)  # fmt: skip
     one, two = (import_masked_lm(tmp_path / name / "model")[0].state_dict() for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_from_other_weights_killed_before_its_first_save_resumes_from_those_weights(
+    tiny_shards, tmp_path, monkeypatch
+):
+    train(tiny_shards, tmp_path / "one", model="2/64", steps=2, batch_size=4)
+    given = {"init": str(tmp_path / "one"), "steps": 3, "batch_size": 4}
+    train(tiny_shards, tmp_path / "whole", **given)
+
+    def killed(self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_step", killed)
+        with pytest.raises(Killed):
+            train(tiny_shards, tmp_path / "killed", **given)
+    train(None, tmp_path / "killed", resume=True)
+    files = [tmp_path / name / "model" / "model.safetensors" for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_windows_with_nothing_to_predict_carry_no_weight(tiny_vocabulary, tmp_path):
+    # A document of one token less than a window leaves a second window with only its [SEP].
+    (tmp_path / "corpus.txt").write_text("".join(tiny_vocabulary.tokens[104:119]) + "\n", encoding="utf-8")
+    prepare(
+        [tmp_path / "corpus.txt"], tmp_path / "shards", vocabulary=tiny_vocabulary, sequence_length=16, layout="uer"
+    )
+    assert len(ShardSet(tmp_path / "shards")) == 2
+    done = train(tmp_path / "shards", tmp_path / "run", model="1/64", recipe="uer", steps=4, batch_size=1)
+    assert done.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seed": -1}, "--seed -1"),
+        ({"report_every": 0}, "--report-every 0"),
+        ({"micro_batch_size": 3}, "divisor of the batch size"),
+        ({"masking_unit": "word"}, "--whole-words"),
+        ({"recipe": "adam"}, "weixing or uer"),
+        ({"learning_rate": -1.0}, "--learning-rate"),
+        ({"init": "2/64"}, "names a shape"),
+        ({"eval_data": "long"}, "at most 512"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_made(
+    tiny_shards, tiny_corpus, tiny_vocabulary, tmp_path, wrong, message
+):
+    if "eval_data" in wrong:
+        prepare([tiny_corpus], tmp_path / "long", vocabulary=tiny_vocabulary, sequence_length=1024)
+        wrong = {"eval_data": tmp_path / "long"}
+    with pytest.raises(UserError, match=message):
+        train(tiny_shards, tmp_path / "run", **{"model": "2/64", "steps": 2, "batch_size": 4, **wrong})
+    assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_are_refused_until_they_are_built(tiny_shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="one device"):
+        train(tiny_shards, tmp_path / "run", model="2/64", steps=2, batch_size=4)
+
+
+def test_overwriting_never_deletes_what_the_run_is_made_from(tiny_corpus, tiny_vocabulary, tmp_path):
+    prepare([tiny_corpus], tmp_path / "work" / "shards", vocabulary=tiny_vocabulary, sequence_length=32)
+    with pytest.raises(UserError, match="would delete"):
+        pretrain(options(tmp_path / "work" / "shards", model="2/64", steps=2, batch_size=4), tmp_path / "work",
+                 load=load_masked_lm, export=EXPORT, device_name="cpu", overwrite=True)  # fmt: skip
+    assert (tmp_path / "work" / "shards" / "manifest.json").exists()

@@ -60,10 +60,11 @@ def run(
     if as_json:
         print(json.dumps(result))
     else:
+        loss = f", loss {done.train_loss:.4f}" if done.train_loss is not None else ""
         held_out = f", held-out loss {done.eval_loss:.4f}" if done.eval_loss is not None else ""
         print(
             f"{done.steps:,} steps, {done.tokens:,} tokens, {done.seconds:.0f} s, {done.tokens_per_second:,.0f} "
-            f"tokens/s ({100 * done.peak_fraction:.0f} % of the matrix peak), loss {done.train_loss:.4f}{held_out} "
+            f"tokens/s ({100 * done.peak_fraction:.0f} % of the matrix peak){loss}{held_out} "
             f"→ {done.output}"
         )
     return 128 + stopped_by if stopped_by else 0

@@ -207,8 +207,12 @@ def _read_manifest(path: Path) -> Manifest:
         )  # fmt: skip
     try:
         shards = tuple(Shard(**shard) for shard in value.pop("shards"))
-        return Manifest(shards=shards, sources=tuple(value.pop("sources")), **value)
-    except (KeyError, TypeError) as error:
+        manifest = Manifest(shards=shards, sources=tuple(value.pop("sources")), **value)
+        counts = (manifest.sequence_length, manifest.rows, manifest.tokens, *(shard.rows for shard in shards))
+        if not all(type(count) is int for count in counts) or manifest.rows != sum(counts[3:]):
+            raise ValueError("its counts of rows do not agree")
+        return manifest
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"an incomplete shard manifest ({error})", where=path, action="Prepare the corpus again"
         ) from None

@@ -5,14 +5,17 @@ the report under way, and the step, which is also the position in the data. Load
 would execute code is refused.
 """
 
+import io
 import pickle
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim import Optimizer
 
@@ -23,27 +26,37 @@ WEIGHTS, STATE = "weights.safetensors", "state.pt"
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizers: Sequence[Optimizer], progress: dict[str, Any], keep: int
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizers: Sequence[Optimizer],
+    progress: dict[str, Any],
+    device: torch.device,
+    *,
+    keep: int,
 ) -> Path:
     """Write ``folder/step-NNNNNNN`` and remove all but the `keep` newest.
 
     Args:
         step: updates done.
         progress: plain numbers of the loop itself (sums, seconds).
+        device: the run's, whose random state is saved beside the CPU's.
     """
     path = folder / f"step-{step:07d}"
     with atomic_folder(path, overwrite=True) as beside:
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, beside / WEIGHTS)
-        torch.save(
-            {
-                "step": step,
-                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                "progress": progress,
-                "random_cpu": torch.get_rng_state(),
-                "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            },
-            beside / STATE,
-        )
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        state = {
+            "step": step,
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "progress": progress,
+            "random_cpu": torch.get_rng_state(),
+            "random_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+        # Bytes first: the libraries' own writers report a full disk as an error of their own kind.
+        (beside / WEIGHTS).write_bytes(safetensors.torch.save(weights))
+        packed = io.BytesIO()
+        torch.save(state, packed)
+        (beside / STATE).write_bytes(packed.getbuffer())
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return path
@@ -51,7 +64,8 @@ def save_checkpoint(
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The run's complete checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if (path / STATE).exists())
+    complete = (path for path in folder.glob("step-*") if (path / STATE).exists())
+    return sorted(complete, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load_checkpoint(
@@ -60,20 +74,22 @@ def load_checkpoint(
     """Put a checkpoint's state back into model, optimizers and random states; return its step and progress.
 
     Raises:
-        UserError: a damaged checkpoint, or one of another model.
+        UserError: a damaged checkpoint.
     """
     try:
-        weights = load_file(path / WEIGHTS, device=str(device))
+        weights = load_file(path / WEIGHTS)
         state = torch.load(path / STATE, map_location="cpu", weights_only=True)
         model.load_state_dict(weights)
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-    except (OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, EOFError) as error:
+    except torch.OutOfMemoryError:
+        raise  # the checkpoint is well
+    except (OSError, RuntimeError, SafetensorError, ValueError, KeyError, pickle.UnpicklingError, EOFError) as error:
         raise UserError(
             f"this checkpoint cannot be read: {str(error).splitlines()[0]}",
             where=path, action="Remove this folder; --resume then goes on from the checkpoint before it",
         ) from None  # fmt: skip
     torch.set_rng_state(state["random_cpu"])
     if device.type == "cuda":
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+        torch.cuda.set_rng_state(state["random_device"], device)
     return state["step"], state["progress"]

@@ -56,4 +56,4 @@ class HeldOut:
             correct += ((logits.argmax(2) == masked.labels) * masked.weights).sum().item()
             count += masked.weights.sum().item()
         model.train(training)
-        return Evaluation(loss / count, correct / count)
+        return Evaluation(loss / max(1.0, count), correct / max(1.0, count))

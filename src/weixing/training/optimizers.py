@@ -73,7 +73,7 @@ def build_optimizers(model: nn.Module, recipe: Recipe, device: torch.device) -> 
     """The recipe's optimizers for `model`, every group with its peak learning rate under ``peak``.
 
     Recipe optimizer ``muon``: Muon (Jordan et al. 2024; `torch.optim.Muon`) takes the matrices of the encoder's
-    layers; AdamW takes embeddings, head and vectors.
+    layers, queries, keys and values of a layer as the one matrix that they are; AdamW takes embeddings, head, vectors.
     """
     if recipe.optimizer == "uer_adamw":
         optimizers: list[Optimizer] = [
@@ -87,7 +87,11 @@ def build_optimizers(model: nn.Module, recipe: Recipe, device: torch.device) -> 
         chosen = set(map(id, matrices))
         rest = [p for p in model.parameters() if id(p) not in chosen]
         optimizers = [
-            torch.optim.Muon(matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.matrix_weight_decay),
+            # Five Newton-Schulz steps and the original scale √max(1, rows/columns): torch's defaults, pinned.
+            torch.optim.Muon(
+                matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.matrix_weight_decay,
+                momentum=recipe.matrix_momentum, nesterov=True, ns_steps=5, adjust_lr_fn="original",
+            ),
             torch.optim.AdamW(
                 decay_groups(rest, recipe.weight_decay),
                 lr=recipe.peak_learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=True,

@@ -22,7 +22,7 @@ from weixing.data.loader import Loader, RowOrder
 from weixing.data.masking import Masking
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
-from weixing.files import write_json
+from weixing.files import read_json, write_json
 from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import Progress, say
 from weixing.text.vocabulary import Vocabulary
@@ -33,7 +33,7 @@ from weixing.training.evaluation import Evaluation, HeldOut
 from weixing.training.optimizers import build_optimizers, set_learning_rates
 from weixing.training.runlog import MetricsLog
 from weixing.training.schedules import warmup_hold_decay
-from weixing.training.settings import Settings, as_json
+from weixing.training.settings import RUN_KIND, Settings, as_json
 from weixing.training.stopping import StopRequest, stop_request
 
 Export = Callable[[MaskedLanguageModel, Vocabulary, Path], None]
@@ -52,7 +52,7 @@ class Pretrained:
     tokens: int
     seconds: float
     tokens_per_second: float
-    train_loss: float
+    train_loss: float | None
     eval_loss: float | None
     eval_accuracy: float | None
     peak_fraction: float
@@ -117,8 +117,10 @@ class Run:
         # Nothing random may come between here and the first step: from now on the state is the checkpoint's.
         torch.manual_seed(self.settings.seed)
         self._resume()
-        self.model.train()
         self._log = MetricsLog(self.output, self.done.step)
+        if not self.done.step:
+            self.save()  # so that --init weights are pinned, and a run killed early can be resumed
+        self.model.train()
         if self.done.step and self._due(self.settings.evaluate_every):
             self._evaluate()  # a checkpoint is written before its step is evaluated
         began, before = time.monotonic(), self.done.seconds
@@ -151,7 +153,7 @@ class Run:
         for start in range(0, len(batch), self.settings.micro_batch_size):
             with autocast(self.device, self.settings.precision):
                 part = masked_loss(self.model, batch[start : start + self.settings.micro_batch_size])
-            (part / predicted).backward()
+            (part / predicted.clamp(min=1)).backward()
             loss_sum += part.detach()
         # Without a clip this only measures: a norm is never above infinity.
         norm = clip_grad_norm_(self.model.parameters(), recipe.gradient_clip or math.inf)
@@ -181,14 +183,17 @@ class Run:
         """Write a checkpoint of the state as it is."""
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
         folder = self.output / "checkpoints"
-        save_checkpoint(folder, self.done.step, self.model, self.optimizers, progress, CHECKPOINTS_KEPT)
+        self._log.sync()
+        save_checkpoint(
+            folder, self.done.step, self.model, self.optimizers, progress, self.device, keep=CHECKPOINTS_KEPT
+        )
 
     def _resume(self) -> None:
         saved = list_checkpoints(self.output / "checkpoints")
         if saved:
+            say(f"resuming from {saved[-1]}")
             step, progress = load_checkpoint(saved[-1], self.model, self.optimizers, self.device)
             self.done = Progressed(step=step, **progress)
-            say(f"resuming from {saved[-1]}")
 
     def _due(self, every: int) -> bool:
         return self.done.step % every == 0 or self.done.step == self.recipe.steps
@@ -201,7 +206,7 @@ class Run:
 
     def _report(self, peak: float) -> None:
         done = self.done
-        done.train_loss = done.loss_sum / done.predicted
+        done.train_loss = done.loss_sum / max(1.0, done.predicted)
         done.loss_sum = done.predicted = 0.0
         self._log.write(
             {
@@ -237,7 +242,7 @@ class Run:
             tokens=self._tokens(self.done.step),
             seconds=self.done.seconds,
             tokens_per_second=self._tokens_per_second(),
-            train_loss=self.done.train_loss,
+            train_loss=self.done.train_loss if math.isfinite(self.done.train_loss) else None,
             eval_loss=self.done.evaluation.get("eval_loss"),
             eval_accuracy=self.done.evaluation.get("eval_accuracy"),
             peak_fraction=self._peak_fraction(peak),
@@ -276,12 +281,24 @@ class Run:
 def write_run_record(settings: Settings, output: Path, device: torch.device) -> None:
     """Write run.json: settings, machine, versions, when it began."""
     record: dict[str, Any] = {
+        "kind": RUN_KIND,
         "weixing": weixing.__version__,
         "settings": as_json(settings),
         "machine": describe_machine(device),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(output / "run.json", record)
+
+
+def note_resumption(output: Path, device: torch.device) -> None:
+    """Add this machine to run.json, and say so if it computes otherwise than the run's: then resuming is not exact."""
+    record = read_json(output / "run.json", "run.json of a run to resume")
+    machine, before = describe_machine(device), record["machine"]
+    if different := [key for key in ("device", "threads", "torch") if machine[key] != before.get(key)]:
+        changes = ", ".join(f"{key} {machine[key]} (before: {before.get(key)})" for key in different)
+        say(f"note: not bit for bit the run that was stopped: {changes}")
+    resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
+    write_json(output / "run.json", {**record, "resumed": [*record.get("resumed", []), resumed]})
 
 
 def _masking_seed(seed: int, step: int) -> int:

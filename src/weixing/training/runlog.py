@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from weixing.errors import UserError
 from weixing.files import atomic_file
 
 METRICS = "metrics.jsonl"
@@ -20,10 +21,9 @@ class MetricsLog:
 
     def __init__(self, run: Path, resumed_from: int) -> None:
         self.path = run / METRICS
-        reports = [(json.loads(line), line) for line in read_lines(self.path)]
-        kept = [line for report, line in reports if report["step"] + ("eval_loss" in report) <= resumed_from]
+        kept = [report for report in read_metrics(run) if report["step"] + ("eval_loss" in report) <= resumed_from]
         with atomic_file(self.path) as beside:
-            beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            beside.write_text("".join(json.dumps(report) + "\n" for report in kept), encoding="utf-8")
         self._stream = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  # closed in close
 
     def write(self, report: dict[str, Any]) -> None:
@@ -31,20 +31,30 @@ class MetricsLog:
         self._stream.write(json.dumps(report) + "\n")
         self._stream.flush()
 
-    def close(self) -> None:
-        """Make sure that it is on the disk, and close it."""
-        self._stream.flush()
+    def sync(self) -> None:
+        """Make sure that all reports are on the disk."""
         os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        """The same, and close it."""
+        self.sync()
         self._stream.close()
 
 
-def read_lines(path: Path) -> list[str]:
-    """The file's whole lines; a last one that a crash cut short is left out. Empty if there is no file."""
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All reports of a run folder; a last line that a crash cut short is left out.
+
+    Raises:
+        UserError: a line is no report.
+    """
+    path = run / METRICS
     if not path.exists():
         return []
-    return [line[:-1] for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All reports of a run folder."""
-    return [json.loads(line) for line in read_lines(run / METRICS)]
+    reports = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), 1):
+        if line.endswith("\n"):
+            try:
+                reports.append(json.loads(line))
+            except json.JSONDecodeError:
+                raise UserError("this line is no report", where=f"{path}:{number}") from None
+    return reports

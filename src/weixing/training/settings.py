@@ -12,6 +12,7 @@ from weixing.training.devices import Precision
 from weixing.zoo import Shape, parse_shape
 
 DEFAULT_SEED = 7
+RUN_KIND = "pretrain"
 
 
 @dataclass(frozen=True)
@@ -19,21 +20,22 @@ class Settings:
     """Everything that decides a run's course, and how often it reports.
 
     Args:
-        data: folder of shards; data_sha256: identity of its rows.
-        model: shape, as L/H; init: model whose weights it starts from, or None.
+        data, eval_data: folders of shards; data_sha256, eval_data_sha256: identity of their rows.
+        shape: of the model; init: model whose weights it starts from, or None.
         micro_batch_size: rows of one forward pass; an update may take several.
         report_every, evaluate_every: in steps; save_every: in steps, None: every ten minutes.
     """
 
     data: str
     data_sha256: str
-    model: str
+    shape: Shape
     init: str | None
     recipe: Recipe
     micro_batch_size: int
     seed: int
     precision: Precision
     eval_data: str | None
+    eval_data_sha256: str | None
     report_every: int
     evaluate_every: int
     save_every: int | None
@@ -42,7 +44,7 @@ class Settings:
         """The settings under the names of the command line's options."""
         return {
             "--data": self.data,
-            "--model": self.model,
+            "--model": self.shape.name,
             "--init": self.init,
             "--recipe": self.recipe.name,
             "--steps": self.recipe.steps,
@@ -62,7 +64,9 @@ class Settings:
         }
 
 
-def new_settings(given: dict[str, Any], shards: ShardSet, shape: Shape, precision: Precision) -> Settings:
+def new_settings(
+    given: dict[str, Any], shards: ShardSet, held_out: ShardSet | None, shape: Shape, precision: Precision
+) -> Settings:
     """Settings of a new run from the options that were `given` (under their names, None: not given).
 
     Raises:
@@ -84,24 +88,25 @@ def new_settings(given: dict[str, Any], shards: ShardSet, shape: Shape, precisio
     recipe = replace(base, **{name: value for name, value in changes.items() if value is not None})
     steps = recipe.steps
     settings = Settings(
-        data=str(given["--data"]),
+        data=_plain(given["--data"]),
         data_sha256=manifest.sha256,
-        model=shape.name,
-        init=given["--init"],
+        shape=shape,
+        init=_plain(given["--init"]),
         recipe=recipe,
-        micro_batch_size=min(given["--micro-batch-size"] or recipe.batch_size, recipe.batch_size),
-        seed=DEFAULT_SEED if given["--seed"] is None else given["--seed"],
+        micro_batch_size=_given(given, "--micro-batch-size", recipe.batch_size),
+        seed=_given(given, "--seed", DEFAULT_SEED),
         precision=precision,
-        eval_data=None if given["--eval-data"] is None else str(given["--eval-data"]),
-        report_every=given["--report-every"] or max(1, min(50, steps // 20)),
-        evaluate_every=given["--eval-every"] or max(1, steps // 10),
+        eval_data=_plain(given["--eval-data"]),
+        eval_data_sha256=held_out.manifest.sha256 if held_out else None,
+        report_every=_given(given, "--report-every", max(1, min(50, steps // 20))),
+        evaluate_every=_given(given, "--eval-every", max(1, steps // 10)),
         save_every=given["--save-every"],
     )
-    _check(settings, shards, shape)
+    _check(settings, shards, held_out)
     return settings
 
 
-def _check(settings: Settings, shards: ShardSet, shape: Shape) -> None:
+def _check(settings: Settings, shards: ShardSet, held_out: ShardSet | None) -> None:
     options = settings.options()
     for option in ("--steps", "--batch-size", "--micro-batch-size", "--shuffle-window", "--report-every",
                    "--eval-every", "--save-every"):  # fmt: skip
@@ -112,6 +117,8 @@ def _check(settings: Settings, shards: ShardSet, shape: Shape) -> None:
             f"--micro-batch-size {settings.micro_batch_size}",
             accepted=f"a divisor of the batch size, {settings.recipe.batch_size}",
         )
+    if not 0 <= settings.seed < 2**63:
+        raise UserError(f"--seed {settings.seed}", accepted="0 to 2⁶³ - 1")
     for option in ("--learning-rate", "--matrix-learning-rate"):
         if not 0 <= options[option] < float("inf"):
             raise UserError(f"{option} {options[option]}", accepted="a number from 0 up")
@@ -121,11 +128,12 @@ def _check(settings: Settings, shards: ShardSet, shape: Shape) -> None:
         raise UserError(
             "these shards have no word borders", where=shards.folder, action="Prepare them with --whole-words"
         )
-    if shards.manifest.sequence_length > shape.positions:
-        raise UserError(
-            f"rows of {shards.manifest.sequence_length} positions", where=shards.folder,
-            accepted=f"at most {shape.positions}, the model's positions",
-        )  # fmt: skip
+    for rows in (shards, held_out):
+        if rows and rows.manifest.sequence_length > settings.shape.positions:
+            raise UserError(
+                f"rows of {rows.manifest.sequence_length} positions", where=rows.folder,
+                accepted=f"at most {settings.shape.positions}, the model's positions",
+            )  # fmt: skip
 
 
 def resumed_settings(run: Path, given: dict[str, Any]) -> Settings:
@@ -135,9 +143,11 @@ def resumed_settings(run: Path, given: dict[str, Any]) -> Settings:
         UserError: there is no run there, or a given option differs.
     """
     value = read_json(run / "run.json", "run.json of a run to resume")
+    if not isinstance(value, dict) or value.get("kind") != RUN_KIND:
+        raise UserError("this is no folder of a pretraining run", where=run / "run.json")
     stored = value["settings"]
     recipe = {**stored["recipe"], "betas": tuple(stored["recipe"]["betas"])}
-    settings = Settings(**{**stored, "recipe": Recipe(**recipe)})
+    settings = Settings(**{**stored, "recipe": Recipe(**recipe), "shape": Shape(**stored["shape"])})
     shape = parse_shape(str(given["--model"]))
     given = {**given, "--model": shape.name if shape else given["--model"]}
     options = settings.options()
@@ -159,5 +169,12 @@ def as_json(settings: Settings) -> dict[str, Any]:
     return asdict(settings)
 
 
+def _given(given: dict[str, Any], option: str, default: int) -> int:
+    return default if given[option] is None else given[option]
+
+
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    """Folders as absolute paths, so that a run may be resumed from another folder; anything else as it is."""
+    if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_dir()):
+        return str(Path(value).resolve())
+    return value

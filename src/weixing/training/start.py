@@ -1,5 +1,6 @@
 """Starting or resuming a run from options: opens shards, checks that all fits, makes the run folder."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ from weixing.model.heads import MaskedLanguageModel
 from weixing.model.initialisation import initialise
 from weixing.progress import say
 from weixing.text.vocabulary import Vocabulary
+from weixing.training.checkpoints import list_checkpoints
 from weixing.training.devices import Precision, pick_device, pick_precision
-from weixing.training.pretraining import Export, Pretrained, Run, write_run_record
+from weixing.training.pretraining import Export, Pretrained, Run, note_resumption, write_run_record
 from weixing.training.settings import Settings, new_settings, resumed_settings
 from weixing.zoo import Shape, parse_shape
 
@@ -41,25 +43,30 @@ def pretrain(
     Raises:
         UserError: anything wrong with options, shards, models or the output.
     """
+    _refuse_several_processes()
     device = pick_device(device_name)
+    if resume and overwrite:
+        raise UserError("--resume goes on with a run, --overwrite replaces it", accepted="one of the two")
     if resume:
         settings = resumed_settings(output, given)
-        shards = _open(settings.data, "--data")
-        if shards.manifest.sha256 != settings.data_sha256:
+        shards, held_out = _open(settings.data, "--data"), _open_held_out(settings.eval_data)
+        hashes = (shards.manifest.sha256, held_out.manifest.sha256 if held_out else None)
+        if hashes != (settings.data_sha256, settings.eval_data_sha256):
             raise UserError("these are not the shards that the run began with", where=settings.data)
-        model = MaskedLanguageModel(_shape(settings.model, shards))
-        initialise(model, settings.recipe.initialisation, settings.seed)
+        model = MaskedLanguageModel(settings.shape)
+        if not list_checkpoints(output / "checkpoints"):
+            raise UserError(
+                "this run has no checkpoint to go on from", where=output, action="Start it again with --overwrite"
+            )
+        note_resumption(output, device)
     else:
         require_new(output, overwrite)
-        shards = _open(given["--data"], "--data")
-        model, settings = _new(given, shards, load, pick_precision(given["--precision"], device))
-    held_out = _open(settings.eval_data, "--eval-data") if settings.eval_data else None
-    if held_out:
-        check_same_vocabulary(held_out.vocabulary, shards, settings.eval_data or "")
-    if settings.recipe.layout != shards.manifest.layout:
-        say(f"note: recipe {settings.recipe.name} was made for layout {settings.recipe.layout}, "
-            f"these shards have layout {shards.manifest.layout}")  # fmt: skip
-    if not resume:
+        shards, held_out = _open(given["--data"], "--data"), _open_held_out(given["--eval-data"])
+        model, settings = _new(given, shards, held_out, load, pick_precision(given["--precision"], device))
+        if settings.recipe.layout != shards.manifest.layout:
+            say(f"note: recipe {settings.recipe.name} was made for layout {settings.recipe.layout}, "
+                f"these shards have layout {shards.manifest.layout}")  # fmt: skip
+        _require_inputs_elsewhere(output, settings)
         if output.exists():
             shutil.rmtree(output)
         output.mkdir(parents=True)
@@ -67,20 +74,40 @@ def pretrain(
     return Run(settings, output, model, shards, held_out, device, export).train()
 
 
+def _refuse_several_processes() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            f"{os.environ['WORLD_SIZE']} processes (torchrun)", accepted="one: this version trains on one device"
+        )
+
+
+def _require_inputs_elsewhere(output: Path, settings: Settings) -> None:
+    for source in (settings.data, settings.eval_data, settings.init):
+        if source and Path(source).exists() and Path(source).resolve().is_relative_to(output.resolve()):
+            raise UserError(f"--overwrite would delete {source}, which the run needs", where=output)
+
+
 def _new(
-    given: dict[str, Any], shards: ShardSet, load: Load, precision: Precision
+    given: dict[str, Any], shards: ShardSet, held_out: ShardSet | None, load: Load, precision: Precision
 ) -> tuple[MaskedLanguageModel, Settings]:
+    if held_out:
+        check_same_vocabulary(held_out.vocabulary, shards, held_out.folder)
     if given["--init"]:
+        if parse_shape(given["--init"]) and not Path(given["--init"]).is_dir():
+            raise UserError(
+                f"--init {given['--init']} names a shape", accepted="a trained model: a folder, a run or a hub id",
+                action=f"For fresh weights: --model {given['--init']}",
+            )  # fmt: skip
         model, vocabulary = load(given["--init"])
         check_same_vocabulary(vocabulary, shards, given["--init"])
         shape = model.encoder.shape
         if given["--model"] and _shape(given["--model"], shards).name != shape.name:
             raise UserError(f"--model {given['--model']}, but {given['--init']} has shape {shape.name}")
-        return model, new_settings(given, shards, shape, precision)
+        return model, new_settings(given, shards, held_out, shape, precision)
     if not given["--model"]:
         raise UserError("no model named", action="Give --model L/H (say 2/128), or --init MODEL to go on from one")
-    model = MaskedLanguageModel(_shape(given["--model"], shards))
-    settings = new_settings(given, shards, model.encoder.shape, precision)
+    settings = new_settings(given, shards, held_out, _shape(given["--model"], shards), precision)
+    model = MaskedLanguageModel(settings.shape)
     initialise(model, settings.recipe.initialisation, settings.seed)
     return model, settings
 
@@ -103,3 +130,7 @@ def _open(folder: Any, option: str) -> ShardSet:
     if not len(shards):
         raise UserError("a set of shards without rows", where=folder)
     return shards
+
+
+def _open_held_out(folder: Any) -> ShardSet | None:
+    return _open(folder, "--eval-data") if folder else None
