@@ -29,9 +29,9 @@ OMP_NUM_THREADS=1 run tiny --data full128 --eval-data heldout128 --model 2/128 -
 
 # 2. Fine-tuning: one cell, three seeds, beside the same shape untrained
 for task in book_review chnsenticorp; do
-  for model in tiny 2/128; do
+  for model in ./tiny 2/128; do
     OMP_NUM_THREADS=1 weixing finetune --model "$model" --vocab "$VOCAB" --task "$task" --data "$DATA/tasks" \
-      --epochs 5 --batch-sizes 32 --learning-rates 3e-4 --seeds 7,8,9 --resume --out "tuned/$task-${model//\//-}"
+      --epochs 3 --batch-sizes 32 --learning-rates 3e-4 --seeds 7,8,9 --resume --out "tuned/$task-$(basename $model)"
   done
 done
 
