@@ -106,8 +106,8 @@ Written by `python bench/results_page.py` from the data files in `bench/results/
 
 ## Pretraining
 
-2/128 with recipe `weixing` on `corpus/research` + `corpus/open` (332 MB, 110.8 M tokens), {recipe["steps"]:,} updates of
-{recipe["batch_size"]} × {recipe["sequence_length"]}: {last["tokens"] / 1e6:.1f} M tokens in
+2/128 with recipe `weixing` on `corpus/research` + `corpus/open` (332 MB, 110.8 M tokens), {recipe["steps"]:,} updates
+of {recipe["batch_size"]} × {recipe["sequence_length"]}: {last["tokens"] / 1e6:.1f} M tokens in
 {last["seconds"] / 60:.0f} minutes, on one core of a machine whose other core was busy with other work
 ({last["tokens_per_second"]:,.0f} tokens/s). Held-out loss (15 % uniform mask, fixed):
 **{evaluation["eval_loss"]:.3f}**, accuracy {100 * evaluation["eval_accuracy"]:.1f} %.

@@ -7,6 +7,7 @@ removing what was half made.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,51 @@ from typing import Any
 
 from weixing.errors import UserError
 
+MARKERS = ("run.json", "manifest.json", "config.json", "results.jsonl", "demo.json", "state.pt")
+"""A folder that holds one of these is an output of this project: run, shards, model, results, demo, checkpoint."""
 
-def require_new(path: Path, overwrite: bool = False) -> None:
-    """Raise UserError if `path` exists (a non-empty folder, or a file) and may not be overwritten."""
-    if overwrite or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+
+def require_new(path: Path, overwrite: bool = False, folder: bool = True) -> None:
+    """Make sure that an output can be made at `path`, or may be replaced there.
+
+    Args:
+        overwrite: whether an output that exists may be replaced.
+        folder: whether the output is a folder; else it is a file. An empty folder counts as none.
+
+    Raises:
+        UserError: the output exists and `overwrite` is false; a folder that is no output of this project; a file in
+            the place of a folder, or the other way round.
+    """
+    path, kind = Path(path), "folder" if folder else "file"
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise UserError("this is not a folder", where=above, accepted=f"a folder to hold the {kind} {path.name}")
+    if not path.exists() or (folder and path.is_dir() and not any(path.iterdir())):
         return
-    raise UserError(
-        "the output exists already", where=path, action="Name another output, or pass --overwrite to replace it"
-    )
+    if not (path.is_dir() if folder else path.is_file()):
+        raise UserError(f"this is {'a folder' if path.is_dir() else 'a file'}", where=path, accepted=f"a {kind} name")
+    if folder and not any((path / marker).is_file() for marker in MARKERS):
+        raise UserError(
+            "this folder holds something that weixing did not make, so it is never replaced",
+            where=path,
+            accepted=f"a new or empty folder, or one with {', '.join(MARKERS[:-1])} or {MARKERS[-1]}",
+        )
+    if not overwrite:
+        raise UserError(
+            "the output exists already", where=path, action="Name another output, or pass --overwrite to replace it"
+        )
+
+
+def new_folder(path: Path, overwrite: bool = False) -> None:
+    """Make `path` an empty folder, for an output that grows in place; its first file should be one of `MARKERS`.
+
+    Raises:
+        UserError: as `require_new`.
+    """
+    require_new(path, overwrite)
+    path.mkdir(parents=True, exist_ok=True)
+    for entry in path.iterdir():
+        _remove(entry)
 
 
 @contextmanager
@@ -30,6 +68,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success fsync it and rename it to `path`, on failure remove it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path)
     beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         yield beside
@@ -47,11 +86,12 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     With `overwrite`, an existing folder is kept until the new one is complete, then replaced.
 
     Raises:
-        UserError: `path` exists and `overwrite` is false.
+        UserError: as `require_new`.
     """
-    path = Path(path)
     require_new(path, overwrite)
+    path = Path(path).resolve()  # a link stays, and what it points to is replaced; "." gets a name
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path)
     beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
@@ -63,7 +103,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
             os.replace(path, old)
             os.replace(beside, path)
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+            shutil.rmtree(old)
         else:
             os.replace(beside, path)
         _fsync(path.parent)
@@ -95,6 +135,31 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what processes that were killed left beside `path`."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(?:writing|replaced)-(\d{{1,9}})")
+    for entry in list(path.parent.iterdir()):
+        if (match := pattern.fullmatch(entry.name)) and not _runs(int(match[1])):
+            _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # asks, and sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as someone else
+        pass
+    return True
 
 
 def _fsync(path: Path) -> None:

@@ -1,13 +1,16 @@
 """Every bad input of the contract: exit code 2, one clear message that names the place, nothing half-made left."""
 
+import errno
 import json
-import subprocess
-import sys
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from weixing.cli import features
 from weixing.cli.main import run
+from weixing.data import shards
 
 
 @pytest.fixture
@@ -120,7 +123,10 @@ def test_a_run_folder_that_exists(work, capsys, tiny_vocabulary):
     (work / "out").mkdir()
     (work / "out" / "precious").write_text("x")
     capsys.readouterr()
-    assert "--overwrite" in refused(work, capsys, "pretrain", "--data", "shards", "--model", "1/64", "--out", "out")
+    arguments = ["pretrain", "--data", "shards", "--model", "1/64", "--out", "out"]
+    assert "never replaced" in refused(work, capsys, *arguments, "--overwrite")
+    (work / "out" / "run.json").write_text("{}")
+    assert "--overwrite" in refused(work, capsys, *arguments)
 
 
 def test_resume_with_other_settings(work, capsys, tiny_vocabulary):
@@ -151,31 +157,76 @@ def test_a_task_file_without_label_or_with_an_unseen_dev_label(work, capsys, tra
     assert named in refused(work, capsys, *arguments)
 
 
-def test_a_full_disk(work, tiny_vocabulary):
-    """`prepare` and `pretrain` with a limit on file size stand in for a full disk: the write fails in its midst."""
-    text = "一二三四五六七八九十\n" * 30_000
-    prepare_tiny(work, tiny_vocabulary, text)
-    before = files_in(work)
-    script = (
-        "import errno, os, sys\n"
-        "import weixing.data.shards as shards\n"
-        "class Full:\n"
-        "    def __init__(self, stream): self.stream, self.room = stream, 100_000\n"
-        "    def write(self, data):\n"
-        "        self.room -= len(data)\n"
-        "        if self.room < 0: raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
-        "        return self.stream.write(data)\n"
-        "    def __getattr__(self, name): return getattr(self.stream, name)\n"
-        "shards.open = lambda path, mode: Full(open(path, mode))\n"
-        "from weixing.cli.main import run\n"
-        "sys.exit(run(sys.argv[1:]))\n"
-    )
-    command = [sys.executable, "-c", script, "prepare", "tiny.txt", "--out", "out", "--vocab", "tiny_vocab.txt"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=work, timeout=60, check=False)
-    assert done.returncode == 2, done.stderr
-    assert "no space left" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert files_in(work) == before
+class FullDisk:
+    """A stream to a disk that has room for `room` bytes more."""
+
+    def __init__(self, stream, room: int) -> None:
+        self.stream, self.room = stream, room
+
+    def write(self, data) -> int:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.stream.write(data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stream.close()
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+
+def open_on_full_disk(room: int, path: Path, mode: str) -> FullDisk:
+    return FullDisk(open(path, mode), room)  # noqa: SIM115  whoever opens it closes it
+
+
+@pytest.mark.parametrize("room", [0, 100_000])
+def test_a_disk_that_fills_up_with_shards(work, capsys, tiny_vocabulary, monkeypatch, room):
+    """ENOSPC comes from the stream of `prepare`'s shard files, at once or in their midst."""
+    prepare_tiny(work, tiny_vocabulary, "一二三四五六七八九十\n" * 30_000)
+    capsys.readouterr()
+    monkeypatch.setattr(shards, "open", partial(open_on_full_disk, room), raising=False)
+    message = refused(work, capsys, "prepare", "tiny.txt", "--out", "out", "--vocab", "tiny_vocab.txt")
+    assert "no space left" in message
+
+
+@pytest.mark.parametrize("room", [0, 200])
+@pytest.mark.parametrize(("pooling", "name"), [("mean", "out.npy"), ("tokens", "out.npz")])
+def test_a_disk_that_fills_up_with_vectors(work, capsys, monkeypatch, room, pooling, name):
+    """ENOSPC comes from the stream of `features`' output: from the header of the array, or from its numbers."""
+    monkeypatch.setattr(features, "open", partial(open_on_full_disk, room), raising=False)
+    message = refused(work, capsys, "features", "天地", "--model", "1/64", "--out", name, "--pooling", pooling)
+    assert "no space left" in message
+
+
+@pytest.mark.parametrize("options", [["--steps", "0"], ["--seed", "-1"], ["--seed", str(2**63)]])
+def test_a_demo_that_cannot_be_run(work, capsys, options):
+    (work / "demo").mkdir()
+    (work / "demo" / "demo.json").write_text("{}")
+    assert options[0] in refused(work, capsys, "demo", "--overwrite", *options)
+
+
+def test_a_demo_in_the_place_of_something_else(work, capsys):
+    (work / "demo").mkdir()
+    (work / "demo" / "precious").write_text("x")
+    assert "never replaced" in refused(work, capsys, "demo", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    "verb", [["vocab"], ["prepare"], ["features", "--model", "1/64", "--input"]], ids=lambda v: v[0]
+)
+def test_an_output_that_cannot_be_there(work, capsys, verb):
+    (work / "tiny.txt").write_text("一二三\n", encoding="utf-8")
+    message = refused(work, capsys, *verb, "tiny.txt", "--out", "tiny.txt/out.npy", "--overwrite")
+    assert "tiny.txt: this is not a folder" in message
+    assert "too long" in refused(work, capsys, *verb, "tiny.txt", "--out", "x" * 256 + ".npy")
+    (work / "out.npy").mkdir()
+    (work / "out.npy" / "run.json").touch()
+    if verb != ["prepare"]:
+        assert "this is a folder" in refused(work, capsys, *verb, "tiny.txt", "--out", "out.npy", "--overwrite")
 
 
 def test_an_unknown_option_and_an_unknown_verb(work, capsys):

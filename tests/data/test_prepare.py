@@ -4,6 +4,7 @@ import errno
 import json
 import lzma
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,21 +59,41 @@ def test_rows_are_found_again_across_many_shards(tiny_vocabulary, tmp_path):
     assert np.array_equal(joined.reshape(-1, 16), rows)
 
 
-def test_word_borders_are_those_of_jieba(tmp_path):
+def words_of(*texts: str) -> list[list[str]]:
+    """The words of each text, put together from tokens and flags."""
+    tokenizer = Tokenizer(load_vocabulary("builtin"))
+    ids, offsets = tokenizer.encode_batch(texts)
+    flags = WordBorders(tokenizer)(texts, ids, offsets)
+    words: list[list[str]] = []
+    for start, stop in pairwise(offsets):
+        words.append([])
+        for token, continues in zip(tokenizer.convert_ids_to_tokens(ids[start:stop]), flags[start:stop], strict=True):
+            if continues:
+                words[-1][-1] += token.removeprefix("##")
+            else:
+                words[-1].append(token)
+    return words
+
+
+def test_word_borders_are_those_of_jieba():
     pytest.importorskip("jieba")
     text = "北京大学的学生喜欢playing足球，也喜欢人工智能。"
-    vocabulary = load_vocabulary("builtin")
-    tokenizer = Tokenizer(vocabulary)
-    ids, offsets = tokenizer.encode_batch([text])
-    flags = WordBorders(tokenizer)([text], ids, offsets)
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    words = []
-    for token, continues in zip(tokens, flags, strict=True):
-        if continues:
-            words[-1] += token.removeprefix("##")
-        else:
-            words.append(token)
-    assert words == ["北京大学", "的", "学生", "喜欢", "playing", "足球", "，", "也", "喜欢", "人工智能", "。"]
+    expected = ["北京大学", "的", "学生", "喜欢", "playing", "足球", "，", "也", "喜欢", "人工智能", "。"]
+    assert words_of(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "its_words"),
+    [("カタカナ", ["カタカナ"]), ("café", ["cafe"]), ("cafe\u0301", ["cafe"]), ("naïve-ß2", None), ("\u200b \t", [])],
+)
+def test_what_jieba_and_the_tokenizer_cut_differently_leaves_the_words_around_it_whole(foreign, its_words):
+    pytest.importorskip("jieba")
+    before, after = "人工智能和", "，北京大学"
+    (words, nothing, alone) = words_of(before + foreign + after, "", "北京大学")
+    assert words[:2] == ["人工智能", "和"]
+    assert words[-2:] == ["，", "北京大学"]
+    assert its_words is None or words[2:-2] == its_words
+    assert (nothing, alone) == ([], ["北京大学"])
 
 
 def test_whole_words_are_stored_beside_the_rows(tmp_path):

@@ -10,7 +10,14 @@ import torch
 import transformers
 
 from weixing.errors import UserError
-from weixing.formats.huggingface import export_classifier, export_masked_lm, import_classifier, import_masked_lm
+from weixing.formats.huggingface import (
+    export_classifier,
+    export_masked_lm,
+    import_classifier,
+    import_masked_lm,
+    import_model,
+)
+from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
@@ -261,3 +268,58 @@ def test_second_copies_of_the_tied_tensors_and_old_position_numbers_are_accepted
     change_tensors(folder, add)
     assert torch.equal(import_masked_lm(folder)[0](IDS), model(IDS))
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def old_folder(folder: Path) -> Path:
+    """The same model as pytorch_model.bin alone, its LayerNorms with gamma and beta."""
+    tensors = transformers.BertForMaskedLM.from_pretrained(folder).state_dict()
+    for name in [name for name in tensors if "LayerNorm" in name]:
+        tensors[name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta")] = tensors.pop(name)
+    assert sum(name.endswith(("gamma", "beta")) for name in tensors) == 2 * (1 + 2 * 2 + 1)
+    torch.save(tensors, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+def test_a_pickle_of_weights_with_gamma_and_beta_is_read(
+    old_folder: Path, model: MaskedLanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reloaded, _ = import_masked_lm(old_folder)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(reloaded.state_dict()[name], tensor), name
+    assert capsys.readouterr().err == ""
+
+
+class Touch:
+    """Unpickling this makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("content", ["code", "no tensors", "half a file", "nothing"])
+def test_a_pickle_that_is_no_state_dict_is_refused_and_runs_nothing(content: str, old_folder: Path) -> None:
+    file = old_folder / "pytorch_model.bin"
+    if content == "code":
+        torch.save({"bert.pooler.dense.bias": Touch(old_folder / "ran")}, file)
+    elif content == "no tensors":
+        torch.save({"epoch": 3}, file)
+    else:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2 if content == "half a file" else 0])
+    with pytest.raises(UserError, match=r"pytorch_model\.bin: this file is damaged, or holds other things"):
+        import_masked_lm(old_folder)
+    assert not (old_folder / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", [transformers.BertModel, transformers.BertForTokenClassification])
+def test_the_encoder_of_any_bert_is_read(kind: type, folder: Path, model: MaskedLanguageModel) -> None:
+    kind.from_pretrained(folder).save_pretrained(folder)
+    encoder, _ = import_model(folder)
+    assert isinstance(encoder, Encoder)
+    assert torch.equal(encoder(IDS), model.encoder(IDS))
+    with pytest.raises(UserError, match="no masked-LM head"):
+        import_masked_lm(folder)

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from weixing.errors import UserError
 from weixing.formats import naming
-from weixing.formats.huggingface import FILES_READ, export_masked_lm
-from weixing.formats.naming import describe_model, load_masked_lm
-from weixing.model.heads import MaskedLanguageModel
+from weixing.formats.huggingface import FILES_READ, export_classifier, export_masked_lm
+from weixing.formats.huggingface_weights import OLD_WEIGHTS, WEIGHTS
+from weixing.formats.naming import describe_model, load_encoder, load_masked_lm, weights_sha256
+from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary, load_vocabulary
 
 IDS = torch.tensor([[2, 5, 4, 3]])
@@ -61,6 +63,75 @@ def test_a_hub_id_is_fetched_file_by_file_and_read(
     monkeypatch.setattr(naming, "download", download)
     assert torch.equal(load_masked_lm("someone/some-model")[0](IDS), model(IDS))
     assert fetched == [("someone/some-model", file) for file in FILES_READ]
+
+
+def test_a_hub_id_whose_weights_are_of_the_old_form_alone_is_read(
+    run: Path, model: MaskedLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(transformers.BertForMaskedLM.from_pretrained(run / "model").state_dict(), run / "model" / OLD_WEIGHTS)
+    (run / "model" / WEIGHTS).unlink()
+
+    def download(repository: str, file: str) -> Path:
+        if not (run / "model" / file).exists():
+            raise UserError(f"cannot get {file}", where=repository)
+        return run / "model" / file
+
+    monkeypatch.setattr(naming, "download", download)
+    assert torch.equal(load_masked_lm("someone/some-model")[0](IDS), model(IDS))
+    (run / "model" / OLD_WEIGHTS).unlink()
+    with pytest.raises(UserError, match=r"cannot get model\.safetensors"):
+        load_masked_lm("someone/some-model")
+
+
+@pytest.mark.parametrize("name", ["tiny", "2/128"])
+@pytest.mark.parametrize("file", ["config.json", "model/config.json", "run.json"])
+def test_a_name_that_a_shape_and_a_folder_share_is_refused(
+    name: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocabulary: Vocabulary
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir(parents=True)
+    load_masked_lm(name, vocabulary=vocabulary)
+    (Path(name) / file).parent.mkdir(exist_ok=True)
+    (Path(name) / file).write_text("{}")
+    with pytest.raises(UserError, match=rf"Write \./{name} for the folder"):
+        load_masked_lm(name, vocabulary=vocabulary)
+
+
+def test_fresh_weights_are_announced_and_weights_that_are_read_are_not(
+    run: Path, vocabulary: Vocabulary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_masked_lm("tiny", vocabulary=vocabulary)
+    assert capsys.readouterr().err == "note: 2/128 has fresh random weights\n"
+    load_masked_lm(str(run))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_encoder_of_a_classifier_is_loaded_and_its_lack_of_a_masked_lm_head_said(
+    tmp_path: Path, classifier: Classifier, vocabulary: Vocabulary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export_classifier(classifier, vocabulary, ["a", "b", "c"], tmp_path / "tuned")
+    encoder, _ = load_encoder(str(tmp_path / "tuned"))
+    assert torch.equal(encoder(IDS), classifier.encoder(IDS))
+    assert capsys.readouterr().err.endswith("not used: classifier and pooler\n")
+    with pytest.raises(UserError, match=r"no masked-LM head.*features"):
+        load_masked_lm(str(tmp_path / "tuned"))
+
+
+def test_the_sum_of_the_weights_tells_models_apart_and_is_the_same_at_every_load(
+    run: Path, vocabulary: Vocabulary
+) -> None:
+    def sum_of(name: str, its_vocabulary: Vocabulary = vocabulary) -> str:
+        return weights_sha256(name, *load_encoder(name, vocabulary=its_vocabulary))
+
+    other = Vocabulary([*vocabulary.tokens[:-1], "别"])
+    sums = [sum_of(str(run)), sum_of("2/128"), sum_of("2/128", other), sum_of("1/128")]
+    assert len(set(sums)) == 4
+    assert sum_of("tiny") == sums[1]
+    model, _ = load_masked_lm(str(run))
+    assert weights_sha256(str(run), model.encoder, vocabulary) == sums[0]
+    with torch.no_grad():
+        model.encoder.layers[1].feed_forward.inner.bias[3] += 1e-6
+    assert weights_sha256(str(run), model.encoder, vocabulary) != sums[0]
 
 
 def test_what_is_no_name_of_a_model_is_refused_with_the_list_of_names_and_without_a_download(

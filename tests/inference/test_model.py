@@ -35,6 +35,13 @@ def test_token_vectors_are_what_is_pooled(model: Model) -> None:
     np.testing.assert_allclose(firsts, [matrix[0] for matrix in matrices], rtol=1e-5, atol=1e-5)
 
 
+def test_an_encoder_without_a_masked_lm_head_gives_vectors_and_refuses_to_fill_a_mask(model: Model) -> None:
+    alone = Model(model.encoder, model.vocabulary)
+    np.testing.assert_array_equal(alone.features(TEXTS), model.features(TEXTS))
+    with pytest.raises(UserError, match="no masked-LM head"):
+        alone.fill_mask("[MASK]京")
+
+
 def test_no_texts_give_no_vectors(model: Model) -> None:
     assert model.features([]).shape == (0, 128)
     assert model.features([], "tokens") == []

@@ -53,6 +53,8 @@ def test_a_table_shows_what_was_run(finetune, capsys, tmp_path: Path) -> None:
     assert run(["table", str(tmp_path / "out"), "--format", "json", "--out", str(written)]) == 0
     assert capsys.readouterr().out == ""
     assert json.loads(written.read_text())[0]["best"] == score
+    assert run(["table", str(tmp_path / "out"), "--json"]) == 0
+    assert capsys.readouterr().out == written.read_text()
     assert run(["table", str(tmp_path / "out"), "--out", str(written)]) == 2
     assert run(["table", str(tmp_path / "out"), "--out", str(written), "--overwrite"]) == 0
     assert written.read_text().startswith("| model |")

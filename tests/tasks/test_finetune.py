@@ -1,6 +1,7 @@
 """Fine-tuning of a cell and of a grid: learns, repeats, resumes, and says where it diverged."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from weixing.errors import UserError
-from weixing.formats.huggingface import import_classifier
+from weixing.formats.huggingface import export_masked_lm, import_classifier, import_masked_lm
 from weixing.model.encoder import Encoder
 from weixing.tasks.cells import Cell, grid
 from weixing.tasks.encoding import encode_examples
@@ -193,6 +194,32 @@ def test_resuming_with_other_settings_is_refused(run) -> None:
     run([replace(CELL, epochs=1)])
     with pytest.raises(UserError, match="the earlier cells had max_length 32, not 24"):
         run([CELL], resume=True, max_length=24)
+
+
+def test_resuming_with_other_weights_under_the_same_name_is_refused(
+    model_folder: str, task: Task, tmp_path: Path
+) -> None:
+    options = {"device": CPU, "precision": "float32", "max_length": 32}
+    short, folder = replace(CELL, epochs=1), tmp_path / "pretrained"
+    shutil.copytree(model_folder, folder)
+    run_grid(str(folder), task, [short], tmp_path / "out", **options)
+    model, vocabulary = import_masked_lm(folder)
+    with torch.no_grad():
+        model.encoder.embeddings.token.weight[7, 7] += 0.1
+    export_masked_lm(model, vocabulary, folder, overwrite=True)
+    with pytest.raises(UserError, match="the earlier cells had weights_sha256"):
+        run_grid(str(folder), task, [CELL], tmp_path / "out", resume=True, **options)
+    (result,) = read_results([tmp_path / "out"])
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["weights_sha256"].startswith(result.weights)
+
+
+def test_a_fine_tuned_model_is_fine_tuned_further(run, task: Task, tmp_path: Path) -> None:
+    short = replace(CELL, epochs=1)
+    run([short])
+    summary = run_grid(str(tmp_path / "out"), task, [short], tmp_path / "further", device=CPU, precision="float32",
+                       max_length=32)  # fmt: skip
+    assert summary.model == "out"
+    assert summary.best.weights != read_results([tmp_path / "out"])[0].weights
 
 
 def test_a_folder_of_results_is_kept_unless_it_may_be_overwritten(run, tmp_path: Path) -> None:

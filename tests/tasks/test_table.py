@@ -26,6 +26,27 @@ def test_an_entry_has_the_best_run_and_the_spread_over_the_seeds_of_its_setting(
     assert (entry.mean, entry.spread) == (83.0, 3.0)
 
 
+def test_a_seed_that_was_run_twice_is_one_seed() -> None:
+    entry = table([result(80.0, seed=7), result(84.0, seed=7), result(86.0, seed=8)])[1]
+    assert (entry.runs, entry.seeds, entry.mean) == (3, 2, 84.0)
+    assert table([result(80.0), result(84.0)])[1].spread is None
+
+
+def test_models_of_one_name_with_other_weights_are_rows_of_their_own() -> None:
+    runs = [
+        result(80.0, model="tiny", weights="a"),
+        result(90.0, model="tiny", weights="b"),
+        result(70.0, model="mini", weights="c"),
+        result(81.0, model="tiny", weights="a", seed=8),
+    ]
+    entries = [entry for entry in table(runs) if entry.task == "book_review"]
+    assert [(entry.model, entry.weights, entry.best, entry.runs) for entry in entries] == [
+        ("tiny", "a", 81.0, 2),
+        ("tiny (2)", "b", 90.0, 1),
+        ("mini", "c", 70.0, 1),
+    ]
+
+
 def test_one_seed_has_no_spread_and_an_unknown_shape_no_published_score() -> None:
     entry = next(entry for entry in table([result(80.0)]) if entry.task == "book_review")
     assert (entry.mean, entry.spread, entry.published, entry.difference) == (80.0, None, None, None)

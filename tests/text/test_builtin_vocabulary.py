@@ -1,3 +1,5 @@
+"""The built-in vocabulary never changes, wastes no entry, and covers the Hanzi of the standards."""
+
 import hashlib
 
 import numpy as np

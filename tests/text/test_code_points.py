@@ -1,3 +1,5 @@
+"""The shipped table of code points is what the installed tokenizers library does with each of them."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""A learnt vocabulary: BERT-Chinese's special ids, characters by frequency, word pieces; the same in every process."""
+
 import json
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The tokenizer promises the ids of the Rust library and of transformers, for any text, in bulk or in threads."""
+
 import json
 import threading
 from itertools import pairwise

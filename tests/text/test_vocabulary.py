@@ -1,3 +1,5 @@
+"""A vocabulary is its file, line by line; wrong files are refused by place and reason; a hub's is downloaded once."""
+
 import hashlib
 import pickle
 import threading

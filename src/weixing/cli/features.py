@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import typer
@@ -41,7 +42,7 @@ def run(
     from weixing.inference.model import load
     from weixing.progress import Progress
 
-    require_new(out, overwrite)
+    require_new(out, overwrite, folder=False)
     texts = _lines(source) if source is not None else [str(text)]
     loaded = load(model, backend)
     began = time.perf_counter()
@@ -53,7 +54,8 @@ def run(
         if pooling == "tokens":
             np.savez(stream, **{str(number): matrix for number, matrix in enumerate(vectors)})
         else:
-            np.save(stream, vectors)
+            # Without a file of the system to bypass Python with, NumPy keeps the number of a full disk's error.
+            np.save(SimpleNamespace(write=stream.write), vectors)
     result = {
         "texts": len(texts),
         "tokens": sum(map(len, rows)),

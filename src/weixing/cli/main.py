@@ -3,6 +3,7 @@
 import errno
 import signal
 import sys
+from types import FrameType
 from typing import Any
 
 import typer
@@ -42,7 +43,10 @@ def _fail(message: str) -> int:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command line (default: the process's own) and return its exit code: 0, 2, 130 or 143."""
+    """Run one command line (default: the process's own) and return its exit code: 0, 2, 130 or 143.
+
+    An exception that gets out of here is a fault of the program, which no user can mend.
+    """
     try:
         result = app(args=arguments, standalone_mode=False, prog_name="weixing")
         return result if isinstance(result, int) else 0
@@ -55,15 +59,44 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(f"{error.format_message()} See: {verb} --help")
     except (typer.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f" ({error.filename})" if error.filename else ""
-            return _fail(
-                f"no space left on the disk{where}. Nothing half-made was left behind. Free some, then repeat."
-            )
+    except Exception as error:
+        if message := _of_the_machine(error):
+            return _fail(message)
         raise
 
 
+def _of_the_machine(error: Exception) -> str | None:
+    """What to say of an error that the machine caused, not the program: a full disk, a path, too little memory."""
+    if _disk_is_full(error):
+        where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        return f"no space left on the disk{where}. Nothing half-made was left behind. Free some, then repeat."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}."
+    # The second is torch's; torch is not imported here, for it takes seconds.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"out of memory: {str(error).partition('. ')[0] or 'the machine has no more'}. Lower --micro-batch-size "
+            "(pretrain), --batch-sizes (finetune) or --batch-tokens (features), or free memory, then repeat."
+        )
+    return None
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind `error`: by its number or a cause's, or, from libraries in Rust, by the text."""
+    while error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if f"(os error {errno.ENOSPC})" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Entry point of the `weixing` program."""
+    """Entry point of the `weixing` program. SIGTERM ends it like an error does: what was half made is removed."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run())

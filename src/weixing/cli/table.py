@@ -11,6 +11,7 @@ def run(
     form: Annotated[Literal["markdown", "csv", "json", "html"], typer.Option("--format", help="Form.")] = "markdown",
     out: Annotated[Path | None, typer.Option(help="File to write. Default: print it.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Results of finetune → models by tasks, in percent, beside the published scores of models of the same shape.
 
@@ -25,8 +26,8 @@ def run(
     from weixing.tasks.table import table
 
     if out is not None:
-        require_new(out, overwrite)
-    text = render(table(read_results(results)), form)
+        require_new(out, overwrite, folder=False)
+    text = render(table(read_results(results)), "json" if as_json else form)
     if out is None:
         print(text, end="")
         return

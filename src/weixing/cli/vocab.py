@@ -30,7 +30,7 @@ def run(
     from weixing.text.corpus import CorpusReader
     from weixing.text.learning import learn_vocabulary
 
-    require_new(out, overwrite)
+    require_new(out, overwrite, folder=False)
     began = time.monotonic()
     reader = CorpusReader(corpus, documents)
     with Progress("vocab", total=reader.total_bytes / 1e6, unit="MB of files") as progress:

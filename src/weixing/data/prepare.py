@@ -4,6 +4,7 @@ Documents are tokenized in blocks, by one process or several, and packed in thei
 do not depend on the number of workers.
 """
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -168,6 +169,7 @@ _worker: _BlockTokenizer  # one a process, made by its initialiser
 
 def _start_worker(vocabulary: Vocabulary, whole_words: bool) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent alone answers it
     _worker = _BlockTokenizer(vocabulary, whole_words)
 
 

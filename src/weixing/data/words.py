@@ -14,8 +14,8 @@ from weixing.text.tokenizer import Tokenizer
 class WordBorders:
     """Tokenizes documents and flags the tokens that continue a word of jieba's.
 
-    Each of jieba's words is tokenized alone. Where that gives other tokens than the whole document does (a Latin run
-    that jieba cuts), the document's own tokens stand, and only its ``##`` pieces are flagged.
+    A token belongs to the word in which it starts, and continues that word unless it is the first to start there. A
+    ``##`` piece always continues, also where jieba cuts the run that it is in (kana, which jieba takes one by one).
 
     Raises:
         UserError: jieba is not installed.
@@ -25,7 +25,7 @@ class WordBorders:
         try:
             import jieba
         except ImportError:
-            raise UserError("finding whole words needs jieba", action="pip install 'weixing[words]'") from None
+            raise UserError("finding whole words needs jieba", action="Run: pip install jieba") from None
         jieba.setLogLevel("ERROR")
         jieba.initialize()
         self._cut, self._tokenizer = jieba.cut, tokenizer
@@ -35,11 +35,8 @@ class WordBorders:
     def __call__(self, texts: Sequence[str], ids: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """[N] bool for the N `ids` of `texts` (``ids[offsets[d]:offsets[d + 1]]`` are text d's)."""
         flags = self._is_piece[ids]
-        for number, text in enumerate(texts):
-            start, stop = offsets[number], offsets[number + 1]
-            word_ids, word_offsets = self._tokenizer.encode_batch(list(self._cut(text)))
-            if np.array_equal(word_ids, ids[start:stop]):
-                flags[start:stop] = True
-                begins = word_offsets[:-1][np.diff(word_offsets) > 0]
-                flags[start + begins] = False
+        for text, start, stop in zip(texts, offsets[:-1], offsets[1:], strict=True):
+            word_ends = np.cumsum([len(word) for word in self._cut(text)])
+            words = np.searchsorted(word_ends, self._tokenizer.token_starts(text), side="right")
+            flags[start + 1 : stop] |= words[1:] == words[:-1]
         return flags

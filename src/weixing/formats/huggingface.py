@@ -1,4 +1,6 @@
-"""The Hugging Face layout, written and read. Opens files, no sockets; its tensor names live in `huggingface_keys`.
+"""The Hugging Face layout, written and read. Opens files, no sockets.
+
+Its tensor names live in `huggingface_keys`; weights are read in `huggingface_weights`.
 
 A folder appears under its name only after it was read back and gave the same weights and logits. `transformers` is not
 needed.
@@ -16,28 +18,19 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from weixing.errors import UserError
 from weixing.files import atomic_folder, read_json, write_json
-from weixing.formats.huggingface_keys import (
-    POOLER_BIAS,
-    POOLER_WEIGHT,
-    TIED,
-    UNUSED,
-    from_hugging_face,
-    key_table,
-    to_hugging_face,
-)
+from weixing.formats.huggingface_keys import POOLER_BIAS, POOLER_WEIGHT, key_table, to_hugging_face
+from weixing.formats.huggingface_weights import WEIGHTS, fill, has_masked_lm_head, read_tensors
 from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
 from weixing.model.heads import Classifier, MaskedLanguageModel
-from weixing.progress import say
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
 
-CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "vocab.txt"
+CONFIG, VOCABULARY = "config.json", "vocab.txt"
 FILES_READ = (CONFIG, WEIGHTS, VOCABULARY)
 
 
@@ -94,13 +87,40 @@ def import_masked_lm(folder: Path) -> tuple[MaskedLanguageModel, Vocabulary]:
     """The masked language model in `folder`, on the CPU, float32, dropout 0; and its vocabulary.
 
     Raises:
+        UserError: as `import_model`; or there is an encoder without a masked-LM head.
+    """
+    model, vocabulary = import_model(folder)
+    return require_masked_lm(model, folder), vocabulary
+
+
+def require_masked_lm(model: MaskedLanguageModel | Encoder, where: str | Path | None = None) -> MaskedLanguageModel:
+    """`model` itself.
+
+    Raises:
+        UserError: it is an encoder alone.
+    """
+    if isinstance(model, MaskedLanguageModel):
+        return model
+    raise UserError(
+        "this model has no masked-LM head (cls.predictions.*), so it cannot predict tokens",
+        where=where,
+        accepted="a masked language model, such as the one that a classifier was fine-tuned from",
+        action="`features` and `finetune` take the encoder of any BERT model",
+    )
+
+
+def import_model(folder: Path) -> tuple[MaskedLanguageModel | Encoder, Vocabulary]:
+    """The masked language model in `folder`, or where there is no masked-LM head the encoder alone; its vocabulary.
+
+    Raises:
         UserError: a file is missing or damaged; config.json describes what this project does not build, or disagrees
             with the tensors; a tensor is missing, or unknown.
     """
     _, shape, vocabulary = _read_description(folder)
+    file, tensors = read_tensors(folder)
     with torch.device("meta"):
-        model = MaskedLanguageModel(shape)
-    _read_weights(model, folder)
+        model = MaskedLanguageModel(shape) if has_masked_lm_head(tensors) else Encoder(shape)
+    fill(model, tensors, file)
     return model, vocabulary
 
 
@@ -108,7 +128,7 @@ def import_classifier(folder: Path) -> tuple[Classifier, Vocabulary, list[str]]:
     """The classifier in `folder`, its vocabulary, and the name of each of its outputs.
 
     Raises:
-        UserError: as `import_masked_lm`; or config.json names no labels.
+        UserError: as `import_model`; or config.json names no labels.
     """
     config, shape, vocabulary = _read_description(folder)
     try:
@@ -121,9 +141,10 @@ def import_classifier(folder: Path) -> tuple[Classifier, Vocabulary, list[str]]:
             where=Path(folder) / CONFIG,
             accepted='{"0": "first label", "1": "second label", …}',
         ) from None
+    file, tensors = read_tensors(folder)
     with torch.device("meta"):
         model = Classifier(Encoder(shape), len(labels))
-    _read_weights(model, folder)
+    fill(model, tensors, file)
     return model, vocabulary, labels
 
 
@@ -173,55 +194,6 @@ def _read_description(folder: Path) -> tuple[dict[str, Any], Shape, Vocabulary]:
             action="Put the vocabulary that the model was trained with beside it",
         )
     return config, shape, vocabulary
-
-
-def _read_weights(model: MaskedLanguageModel | Classifier, folder: Path) -> None:
-    """Give `model` (made on the meta device) the tensors of model.safetensors; each is used, known, or an error."""
-    where = Path(folder) / WEIGHTS
-    try:
-        tensors = safetensors.torch.load_file(where)
-    except FileNotFoundError:
-        raise UserError("there are no weights here", where=where, accepted=f"a folder with {WEIGHTS}") from None
-    except SafetensorError as error:
-        raise UserError(f"these are no safetensors weights, or they are damaged: {error}", where=where) from None
-    table = key_table(model)
-    expected = to_hugging_face(table, model.state_dict())
-    kind = f"{type(model).__name__} of {model.encoder.shape.layers} layers"
-    for name, tensor in expected.items():
-        if name not in tensors:
-            raise UserError(
-                f"the tensor {name} is missing",
-                where=where,
-                accepted=f"the weights of a {kind}, as {CONFIG} says",
-            )
-        if tensors[name].shape != tensor.shape:
-            raise UserError(
-                f"the tensor {name} has the shape {list(tensors[name].shape)}",
-                where=where,
-                accepted=f"{list(tensor.shape)}, as {CONFIG} says",
-            )
-    left_out = tensors.keys() - expected.keys()
-    for copied, original in TIED.items():
-        if copied in left_out and original in tensors and torch.equal(tensors[copied], tensors[original]):
-            left_out.remove(copied)
-    if unknown := sorted(left_out - UNUSED.keys()):
-        raise UserError(
-            f"{len(unknown)} tensors that a {kind} has no place for: " + ", ".join(unknown[:5]),
-            where=where,
-            accepted="a BERT model whose decoder is tied to its token embedding",
-        )
-    _say_what_is_left_out(where, {name: tensors[name] for name in left_out})
-    model.load_state_dict(from_hugging_face(table, tensors), assign=True)
-
-
-def _say_what_is_left_out(where: Path, left_out: dict[str, Tensor]) -> None:
-    """One line on stderr, unless nothing was learnt in it: position numbers, or the pooler of our own exports."""
-    weight = left_out.get(POOLER_WEIGHT)
-    learnt = {UNUSED[name] for name in left_out if not name.endswith("position_ids")}
-    if weight is not None and torch.equal(weight.float(), torch.eye(len(weight))):
-        learnt.discard("pooler")
-    if learnt:
-        say(f"{where}: not used: {' and '.join(sorted(learnt))}")
 
 
 def _write(

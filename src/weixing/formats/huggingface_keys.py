@@ -3,13 +3,16 @@
 Names on their side are those of transformers' BertForMaskedLM and BertForSequenceClassification.
 """
 
+import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier, MaskedLanguageModel
 
+AnyModel = MaskedLanguageModel | Classifier | Encoder
 KeyTable = dict[str, tuple[str, ...]]
 
 # The key table. Modules have a weight and a bias; several names on their side are one matrix here, one below another.
@@ -50,18 +53,42 @@ TIED = {
 }
 
 
-def key_table(model: MaskedLanguageModel | Classifier) -> KeyTable:
+def key_table(model: AnyModel) -> KeyTable:
     """Each tensor of `model` and the Hugging Face tensors that it is, joined along the first dimension."""
-    masked_lm = isinstance(model, MaskedLanguageModel)
-    modules = _EMBEDDING_MODULES | (_MASKED_LM_MODULES if masked_lm else _CLASSIFIER_MODULES)
-    for n in range(model.encoder.shape.layers):
+    table, modules = dict(_EMBEDDINGS), dict(_EMBEDDING_MODULES)
+    if isinstance(model, MaskedLanguageModel):
+        table |= _MASKED_LM_BIAS
+        modules |= _MASKED_LM_MODULES
+    elif isinstance(model, Classifier):
+        modules |= _CLASSIFIER_MODULES
+    for n in range(encoder_of(model).shape.layers):
         for ours, theirs in _LAYER_MODULES.items():
             modules[f"encoder.layers.{n}.{ours}"] = tuple(f"bert.encoder.layer.{n}.{name}" for name in theirs)
-    table = _EMBEDDINGS | (_MASKED_LM_BIAS if masked_lm else {})
     for ours, theirs in modules.items():
         for part in ("weight", "bias"):
             table[f"{ours}.{part}"] = tuple(f"{name}.{part}" for name in theirs)
+    if isinstance(model, Encoder):
+        return {ours.removeprefix("encoder."): theirs for ours, theirs in table.items()}
     return table
+
+
+def encoder_of(model: AnyModel) -> Encoder:
+    """The encoder in `model`, or `model` if it is one."""
+    return model if isinstance(model, Encoder) else model.encoder
+
+
+def with_names_of_today(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a file under the names that the key table has.
+
+    Older files call a LayerNorm's weight and bias gamma and beta, as TensorFlow does; a `BertModel` saved alone leaves
+    out the prefix ``bert.``.
+    """
+    prefix = "" if any(name.startswith("bert.") for name in tensors) else "bert."
+    parts = {"gamma": "weight", "beta": "bias"}
+    return {
+        prefix + re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda old: parts[old[0]], name): tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def to_hugging_face(table: KeyTable, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

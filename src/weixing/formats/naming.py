@@ -1,18 +1,24 @@
 """What a model is called, everywhere in the same way. Opens files; downloads if a hub id is named."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from weixing.errors import UserError
-from weixing.formats.huggingface import CONFIG, FILES_READ, import_masked_lm
+from weixing.formats.huggingface import CONFIG, FILES_READ, VOCABULARY, import_model, require_masked_lm
+from weixing.formats.huggingface_keys import encoder_of
+from weixing.formats.huggingface_weights import OLD_WEIGHTS, WEIGHTS
 from weixing.hub import download, is_hub_id
+from weixing.model.encoder import Encoder
 from weixing.model.heads import MaskedLanguageModel
 from weixing.model.initialisation import initialise
+from weixing.progress import say
 from weixing.text.vocabulary import Vocabulary, load_vocabulary
 from weixing.zoo import parse_shape
 
+SEED = 7  # of fresh weights
 ACCEPTED = (
     "a shape (2/128 … 12/768, tiny, mini, small, medium, base), a model folder in Hugging Face layout, "
     "a run folder of `weixing pretrain`, or a hub id such as uer/chinese_roberta_L-8_H-512"
@@ -20,28 +26,49 @@ ACCEPTED = (
 
 
 def load_masked_lm(
-    name: str, *, vocabulary: Vocabulary | None = None, seed: int = 7
+    name: str, *, vocabulary: Vocabulary | None = None, seed: int = SEED
 ) -> tuple[MaskedLanguageModel, Vocabulary]:
-    """The masked language model called `name` and its vocabulary, on the CPU, float32, dropout 0.
+    """The masked language model called `name` and its vocabulary, as `load_model` gives them.
+
+    Raises:
+        UserError: as `load_model`; or the model has no masked-LM head.
+    """
+    model, vocabulary = load_model(name, vocabulary=vocabulary, seed=seed)
+    return require_masked_lm(model, name), vocabulary
+
+
+def load_encoder(name: str, *, vocabulary: Vocabulary | None = None, seed: int = SEED) -> tuple[Encoder, Vocabulary]:
+    """The encoder of the model called `name`, whatever it was trained for, and its vocabulary; as `load_model`."""
+    model, vocabulary = load_model(name, vocabulary=vocabulary, seed=seed)
+    return encoder_of(model), vocabulary
+
+
+def load_model(
+    name: str, *, vocabulary: Vocabulary | None = None, seed: int = SEED
+) -> tuple[MaskedLanguageModel | Encoder, Vocabulary]:
+    """The model called `name`, or its encoder if it has no masked-LM head, and its vocabulary; CPU, float32, dropout 0.
 
     Args:
-        name: a shape means fresh random weights; everything else is read.
+        name: a shape means fresh random weights, which is said on stderr; everything else is read.
         vocabulary: for fresh weights, None meaning the built-in one; for weights that are read, the one they must have.
         seed: of fresh weights.
 
     Raises:
-        UserError: no model has this name, its files are wrong, or its vocabulary is not `vocabulary`.
+        UserError: no model has this name, or both a shape and a folder have it; its files are wrong; or its vocabulary
+            is not `vocabulary`.
     """
     shape = parse_shape(name)
     if shape is not None:
+        _refuse_a_folder_called(name)
         vocabulary = vocabulary or load_vocabulary(None)
         with torch.device("meta"):
-            model = MaskedLanguageModel(replace(shape, vocabulary_size=len(vocabulary)))
-        model.to_empty(device="cpu")
-        initialise(model, seed=seed)
-        return model, vocabulary
+            fresh = MaskedLanguageModel(replace(shape, vocabulary_size=len(vocabulary)))
+        fresh.to_empty(device="cpu")
+        initialise(fresh, seed=seed)
+        say(f"note: {shape.name} has fresh random weights")
+        return fresh, vocabulary
     folder = find_model_folder(name)
-    model, its_vocabulary = import_masked_lm(folder)
+    model, its_vocabulary = import_model(folder)
     if vocabulary is not None and vocabulary != its_vocabulary:
         raise UserError(
             f"the model's vocabulary is {its_vocabulary}, not {vocabulary}",
@@ -49,6 +76,32 @@ def load_masked_lm(
             action=f"Prepare the data with this model's own vocabulary: --vocab {name}",
         )
     return model, its_vocabulary
+
+
+def _refuse_a_folder_called(name: str) -> None:
+    """UserError if a model folder or run folder has the name of a shape: neither of the two is a safe guess."""
+    path = Path(name)
+    if any((path / file).is_file() for file in (CONFIG, f"model/{CONFIG}", "run.json")):
+        raise UserError(
+            f"{name} is a shape, which would have fresh random weights, and also a folder with a model",
+            where=path.resolve(),
+            action=f"Write ./{name} for the folder",
+        )
+
+
+def weights_sha256(name: str, encoder: Encoder, vocabulary: Vocabulary) -> str:
+    """What tells the encoder of one model called `name` from another: SHA-256 of its vocabulary and weights.
+
+    Fresh weights are named by their shape and seed in place of their bytes, so that they are the same everywhere.
+    """
+    digest = hashlib.sha256(vocabulary.sha256.encode())
+    if parse_shape(name) is not None:
+        digest.update(f"{encoder.shape.name} fresh, seed {SEED}".encode())
+        return digest.hexdigest()
+    for key, tensor in encoder.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
 
 
 def find_model_folder(name: str) -> Path:
@@ -74,8 +127,20 @@ def find_model_folder(name: str) -> Path:
     # A path into a folder that exists (runs/tny) is a slip of the pen, not a hub id: nothing is downloaded for it.
     if not is_hub_id(name) or path.parent.is_dir():
         raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
-    paths = [download(name, file) for file in FILES_READ]
-    return paths[0].parent
+    folder = download(name, CONFIG).parent
+    _download_weights(name)
+    download(name, VOCABULARY)
+    return folder
+
+
+def _download_weights(name: str) -> None:
+    try:
+        download(name, WEIGHTS)
+    except UserError as error:  # older repositories have the other file alone
+        try:
+            download(name, OLD_WEIGHTS)
+        except UserError:
+            raise error from None
 
 
 def describe_model(name: str) -> str:

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from weixing.errors import UserError
-from weixing.formats.naming import load_masked_lm
+from weixing.formats.huggingface import require_masked_lm
+from weixing.formats.huggingface_keys import encoder_of
+from weixing.formats.naming import load_model
 from weixing.inference.batching import batches, pad
+from weixing.model.encoder import Encoder
 from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import say
 from weixing.text.tokenizer import Tokenizer
@@ -36,19 +39,22 @@ def load(name: str, backend: str = "auto") -> "Model":
     if backend not in BACKENDS:
         raise UserError(f"backend {backend!r}", accepted=" or ".join(BACKENDS))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, vocabulary = load_masked_lm(name)
+    model, vocabulary = load_model(name)
     return Model(model.to(device).eval(), vocabulary)
 
 
 class Model:
-    """A masked language model with its tokenizer. Texts are cut to the model's positions, said once a call on stderr.
+    """A masked language model, or an encoder alone, with its tokenizer.
+
+    Texts are cut to the model's positions, said once a call on stderr.
 
     In a text, [MASK], [SEP] and the like mean the special tokens, as in transformers.
     """
 
-    def __init__(self, model: MaskedLanguageModel, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: MaskedLanguageModel | Encoder, vocabulary: Vocabulary) -> None:
         self.model, self.vocabulary, self.tokenizer = model, vocabulary, Tokenizer(vocabulary)
-        self.shape = model.encoder.shape
+        self.encoder = encoder_of(model)
+        self.shape = self.encoder.shape
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Token ids int32 [T] of each text, [CLS] and [SEP] around them, no longer than the model's positions."""
@@ -69,8 +75,10 @@ class Model:
             token, and the text with it filled in. With several [MASK], a list of such lists, one for each.
 
         Raises:
-            UserError: the text has no [MASK] in the part that the model can read, or `top_k` is no possible number.
+            UserError: the text has no [MASK] in the part that the model can read, `top_k` is no possible number, or
+                the model is an encoder alone.
         """
+        model = require_masked_lm(self.model)
         if not 1 <= top_k <= len(self.vocabulary):
             raise UserError(f"top_k {top_k}", accepted=f"1 to {len(self.vocabulary)}, the size of the vocabulary")
         ids = self.encode([text])[0].astype(np.int64)
@@ -81,7 +89,7 @@ class Model:
                 + (f", or it is behind its first {len(ids) - 2} tokens" if "[MASK]" in text else ""),
                 accepted="a text with [MASK] in the place to fill, such as 中国的首都是[MASK]京。",
             )
-        logits = self.model(self._tensor(ids[None]), predict=self._tensor(masks[None]))[0]
+        logits = model(self._tensor(ids[None]), predict=self._tensor(masks[None]))[0]
         scores, tokens = logits.softmax(-1).topk(top_k)
         single = len(masks) == 1
         filled = [
@@ -138,7 +146,7 @@ class Model:
             ids, real = pad([rows[i] for i in batch], self.vocabulary.pad_id)
             attention = self._tensor(real)
             # Without padding no mask is given, and the quickest attention kernel is taken.
-            hidden = self.model.encoder(self._tensor(ids), attention=None if real.all() else attention)
+            hidden = self.encoder(self._tensor(ids), attention=None if real.all() else attention)
             if pooling == "tokens":
                 for i, matrix in zip(batch.tolist(), hidden.cpu().numpy(), strict=True):
                     matrices[i] = matrix[: len(rows[i])].copy()
@@ -148,7 +156,7 @@ class Model:
         return [matrices[i] for i in range(len(rows))] if pooling == "tokens" else vectors
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.model.head.bias.device)
+        return torch.from_numpy(array).to(self.encoder.embeddings.token.weight.device)
 
 
 def _mean(hidden: Tensor, real: Tensor) -> Tensor:

@@ -2,11 +2,18 @@
 
 Opens no file. The recipe is that of the published scores (UER-py `finetune/run_classifier.py` and
 `run_classifier_grid.py`): AdamW without bias correction, linear warm-up and decay, mean cross entropy, no clipping,
-encoder dropout 0.1, no dropout in the head, the score taken after the last epoch. Three things differ, none of which
-changes what is learnt:
+encoder dropout 0.1, no dropout in the head, the score taken after the last epoch. What differs:
 
 * every cell is reseeded, so that a cell alone gives the number that it gives in a grid (UER-py seeds once a grid);
-* rows of like length share a batch (`weixing.tasks.batches`), where UER-py pads each to 128 tokens;
+* batches are drawn among rows of like length (`weixing.tasks.batches`), so that other rows share an update than in
+  UER-py, which shuffles all rows and pads each to 128 tokens;
+* a pair that is too long loses the end of its longer text and keeps both [SEP] (`weixing.tasks.encoding`); UER-py cuts
+  the end of the joined row;
+* the matrix products are in bf16 where the hardware has it and ``float32`` is not asked for; UER-py's are in float32;
+* weight decay is 0.01, as in today's UER-py; the published scores very likely had none, as a misspelt key (corrected
+  in July 2021, after them) kept it from the optimizer;
+* the encoder has the LayerNorm of BERT (biased variance, epsilon 1e-12 inside the root); UER-py's divides by the
+  unbiased standard deviation + 1e-6;
 * the schedule ends with the last update, where UER-py's count may be off by a few (`run_classifier.py:303`).
 """
 

@@ -20,7 +20,7 @@ import torch
 from weixing.errors import UserError
 from weixing.files import atomic_file, read_json, require_new, sha256_of, write_json
 from weixing.formats.huggingface import export_classifier
-from weixing.formats.naming import describe_model, load_masked_lm
+from weixing.formats.naming import describe_model, load_encoder, weights_sha256
 from weixing.progress import Progress, say
 from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import encode_examples
@@ -32,6 +32,7 @@ from weixing.text.vocabulary import Vocabulary
 from weixing.training.devices import Precision, describe_machine
 
 PREDICTIONS, MODEL, SETTINGS = "predictions", "model", "run.json"
+WEIGHTS_DIGITS = 12  # of their SHA-256, in a result
 SHORTEST = 8  # tokens; room for [CLS] a [SEP] b [SEP] with something in it
 
 
@@ -73,8 +74,8 @@ def run_grid(
     """
     began = time.monotonic()
     _require_folder(out, overwrite, resume)
-    pretrained, vocabulary = load_masked_lm(model_name, vocabulary=vocabulary)
-    encoder, shape = pretrained.encoder, pretrained.encoder.shape
+    encoder, vocabulary = load_encoder(model_name, vocabulary=vocabulary)
+    shape = encoder.shape
     if not SHORTEST <= max_length <= shape.positions:
         raise UserError(
             f"rows of {max_length} tokens", where="--max-length", accepted=f"{SHORTEST} to {shape.positions}"
@@ -83,6 +84,7 @@ def run_grid(
         "model": describe_model(model_name),
         "model_name": model_name,
         "vocabulary_sha256": vocabulary.sha256,
+        "weights_sha256": weights_sha256(model_name, encoder, vocabulary),
         "task": task.name,
         "labels": list(task.labels),
         "train": _describe(task.train),
@@ -107,6 +109,7 @@ def run_grid(
                 settings["model"], task.name, "dev", "accuracy", outcome.epoch_scores[-1], **asdict(cell),
                 seconds=outcome.seconds, steps=outcome.steps, correct=outcome.correct, total=len(dev),
                 details={
+                    "weights": settings["weights_sha256"][:WEIGHTS_DIGITS],
                     "epoch_scores": outcome.epoch_scores,
                     "train_loss": outcome.epoch_losses[-1],
                     "train_rows": len(train),

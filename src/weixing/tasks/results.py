@@ -43,6 +43,11 @@ class Result:
         return Cell(self.epochs, self.batch_size, self.learning_rate, self.seed)
 
     @property
+    def weights(self) -> str | None:
+        """What tells its weights from others of a model of this name; None where it is not recorded."""
+        return self.details.get("weights")
+
+    @property
     def shape(self) -> str | None:
         """``L/H`` of the model where it is known: as recorded, or from a zoo name or an upstream id."""
         names = {name: shape.name for shape in ZOO.values() for name in (shape.name, shape.alias, shape.upstream_id)}

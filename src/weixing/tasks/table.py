@@ -7,8 +7,9 @@ in percent, the best of 18 runs (epochs 3, 5, 8; batch 32, 64; learning rate 3e-
 
 import csv
 import statistics
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -23,8 +24,10 @@ class Entry:
     """One model on one task; all None where it was not run. Scores in percent.
 
     `best` is the highest score of `runs` runs; `epochs`, `batch_size` and `learning_rate` are those it came from.
-    `mean` and `spread` (sample standard deviation, None for one run) are over the `seeds` runs with these three.
+    `mean` and `spread` (sample standard deviation, None for one seed) are over the `seeds` with these three, each
+    counted once, with the mean of its runs.
     `difference` is `best` less `published`. The entry of the task ``score`` has the means of the six tasks.
+    `weights` tells models of one name apart, where the results record it.
     """
 
     model: str
@@ -40,6 +43,7 @@ class Entry:
     spread: float | None = None
     published: float | None = None
     difference: float | None = None
+    weights: str | None = None
 
 
 @cache
@@ -56,22 +60,25 @@ def table(results: Sequence[Result]) -> list[Entry]:
     """One entry for each model and column, model after model in the order of `results`.
 
     The columns are the mean and the six tasks, if one of the six was run, then the other tasks by name. A split other
-    than dev is a column of its own, ``task (split)``, as it is not comparable with the published scores.
+    than dev is a column of its own, ``task (split)``, as it is not comparable with the published scores. A second
+    model of the same name, with other weights, is called ``name (2)``.
     """
     columns = {_column(result) for result in results}
     others = sorted(columns - set(SIX_TASKS))
     head = (SCORE, *SIX_TASKS) if columns & set(SIX_TASKS) else ()
     entries: list[Entry] = []
-    for model in dict.fromkeys(result.model for result in results):
-        own = [result for result in results if result.model == model]
+    same_name: Counter[str] = Counter()
+    for key in dict.fromkeys((result.model, result.weights) for result in results):
+        own = [result for result in results if (result.model, result.weights) == key]
+        same_name[key[0]] += 1
+        model = key[0] if same_name[key[0]] == 1 else f"{key[0]} ({same_name[key[0]]})"
         shape = next((result.shape for result in own if result.shape), None)
         tasks = {
             task: _entry(model, shape, task, [result for result in own if _column(result) == task])
             for task in (*head[1:], *others)
         }
-        if head:
-            entries.append(_mean_of_six(model, shape, [tasks[task] for task in SIX_TASKS]))
-        entries += tasks.values()
+        mean = [_mean_of_six(model, shape, [tasks[task] for task in SIX_TASKS])] if head else []
+        entries += [replace(entry, weights=key[1]) for entry in (*mean, *tasks.values())]
     return entries
 
 
@@ -85,7 +92,8 @@ def _entry(model: str, shape: str | None, task: str, results: list[Result]) -> E
         return Entry(model, shape, task, published=published)
     best = max(results, key=lambda result: result.score)
     setting = (best.epochs, best.batch_size, best.learning_rate)
-    scores = [r.score for r in results if (r.epochs, r.batch_size, r.learning_rate) == setting]
+    same = [r for r in results if (r.epochs, r.batch_size, r.learning_rate) == setting]
+    scores = [statistics.fmean(r.score for r in same if r.seed == seed) for seed in dict.fromkeys(r.seed for r in same)]
     return Entry(
         model,
         shape,

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import zstandard
+
 from weixing.errors import UserError
 
 ACCEPTED = "UTF-8 text (.txt) or JSON lines (.jsonl), each also .gz .zst .xz; folders and globs of them"
@@ -224,7 +226,7 @@ def _decompressed(disk: IO[bytes], file: Path) -> Iterator[bytes]:
     stream: Any = disk
     match file.suffix.lower():
         case ".zst":
-            return _zstandard_pieces(disk, file)
+            return _zstandard_pieces(disk)
         case ".gz":
             stream = gzip.GzipFile(fileobj=disk)
         case ".xz":
@@ -232,19 +234,12 @@ def _decompressed(disk: IO[bytes], file: Path) -> Iterator[bytes]:
     return iter(partial(stream.read, _BLOCK_BYTES), b"")
 
 
-def _zstandard_pieces(disk: IO[bytes], file: Path) -> Iterator[bytes]:
+def _zstandard_pieces(disk: IO[bytes]) -> Iterator[bytes]:
     """Decompressed bytes of Zstandard frames. (The library's own stream reader takes a cut file for a whole one.)
 
     Raises:
         EOFError: damaged data, or a frame that does not end.
-        UserError: the library is not installed.
     """
-    try:
-        import zstandard
-    except ImportError:
-        raise UserError(
-            "reading .zst needs the library zstandard", where=file, action="Run: pip install 'weixing[zstd]'"
-        ) from None
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
     frame = None
     try:

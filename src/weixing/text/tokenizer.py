@@ -92,6 +92,10 @@ class Tokenizer:
             by_rust[text] = self.encode(buffer[offsets[text] : offsets[text + 1]].tobytes().decode())
         return _replaced(ids[:count].copy(), id_offsets, by_rust)
 
+    def token_starts(self, text: str) -> list[int]:
+        """The character of `text` at which each token of ``encode(text)`` starts."""
+        return [start for start, _ in self._plain.encode(text, add_special_tokens=False).offsets]
+
     def convert_ids_to_tokens(self, ids: Iterable[int]) -> list[str]:
         """The entries with these ids."""
         return [self.vocabulary.tokens[token_id] for token_id in ids]

@@ -18,7 +18,7 @@ from weixing.text.sample.reviews import DEV_WORDS, SHARED_WORDS, task_review
 from weixing.text.sample.tables import Dice
 
 SEED = 11
-TRAIN_ROWS, DEV_ROWS = 2_000, 500
+ROWS = {"sentiment": {"train": 2_000, "dev": 500}, "pairs": {"train": 4_000, "dev": 1_000}}
 UNSEEN_SHARE = 0.8  # of the dev reviews: their verdicts are in no review of the train half
 SHORTEST, LONGEST = 15, 80  # characters of a review
 
@@ -29,7 +29,7 @@ def make_task(name: str) -> dict[str, str]:
     draw: Callable[[Dice, int, bool], tuple[str, ...]] = _review if name == "sentiment" else _pair
     seen: set[str] = set()
     files = {}
-    for half, count in (("train", TRAIN_ROWS), ("dev", DEV_ROWS)):
+    for half, count in ROWS[name].items():
         rows: list[str] = []
         while len(rows) < count:
             label = len(rows) % 2
