@@ -180,7 +180,7 @@ class FullDisk:
 
 
 def open_on_full_disk(room: int, path: Path, mode: str) -> FullDisk:
-    return FullDisk(open(path, mode), room)  # noqa: SIM115  whoever opens it closes it
+    return FullDisk(open(path, mode), room)
 
 
 @pytest.mark.parametrize("room", [0, 100_000])

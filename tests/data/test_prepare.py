@@ -134,14 +134,19 @@ def test_a_full_disk_leaves_nothing_behind(tiny_corpus, tiny_vocabulary, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_kept_unless_told_otherwise(tiny_corpus, tiny_vocabulary, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "precious").write_text("x")
-    with pytest.raises(UserError, match="exists"):
+def test_existing_shards_are_kept_unless_told_otherwise_and_other_folders_always(
+    tiny_corpus, tiny_vocabulary, tmp_path
+):
+    prepare([tiny_corpus], tmp_path / "out", vocabulary=tiny_vocabulary, sequence_length=32)
+    with pytest.raises(UserError, match="exists already"):
         prepare([tiny_corpus], tmp_path / "out", vocabulary=tiny_vocabulary)
-    assert (tmp_path / "out" / "precious").exists()
     prepare([tiny_corpus], tmp_path / "out", vocabulary=tiny_vocabulary, overwrite=True)
-    assert not (tmp_path / "out" / "precious").exists()
+    assert ShardSet(tmp_path / "out").manifest.sequence_length == 128
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious").write_text("x")
+    with pytest.raises(UserError, match="never replaced"):
+        prepare([tiny_corpus], tmp_path / "other", vocabulary=tiny_vocabulary, overwrite=True)
+    assert (tmp_path / "other" / "precious").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncate", "alter", "remove", "vocabulary", "manifest"])

@@ -275,6 +275,7 @@ def test_several_processes_are_refused_until_they_are_built(tiny_shards, tmp_pat
 
 def test_overwriting_never_deletes_what_the_run_is_made_from(tiny_corpus, tiny_vocabulary, tmp_path):
     prepare([tiny_corpus], tmp_path / "work" / "shards", vocabulary=tiny_vocabulary, sequence_length=32)
+    (tmp_path / "work" / "run.json").write_text("{}")  # of an earlier run
     with pytest.raises(UserError, match="would delete"):
         pretrain(options(tmp_path / "work" / "shards", model="2/64", steps=2, batch_size=4), tmp_path / "work",
                  load=load_masked_lm, export=EXPORT, device_name="cpu", overwrite=True)  # fmt: skip

@@ -54,7 +54,7 @@ def run(
         if pooling == "tokens":
             np.savez(stream, **{str(number): matrix for number, matrix in enumerate(vectors)})
         else:
-            # Without a file of the system to bypass Python with, NumPy keeps the number of a full disk's error.
+            # Into a real file NumPy writes past Python, and its error of a full disk has no number.
             np.save(SimpleNamespace(write=stream.write), vectors)
     result = {
         "texts": len(texts),
