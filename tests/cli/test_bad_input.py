@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 
 from weixing.cli import features
 from weixing.cli.main import run
@@ -200,6 +201,31 @@ def test_a_disk_that_fills_up_with_vectors(work, capsys, monkeypatch, room, pool
     monkeypatch.setattr(features, "open", partial(open_on_full_disk, room), raising=False)
     message = refused(work, capsys, "features", "天地", "--model", "1/64", "--out", name, "--pooling", pooling)
     assert "no space left" in message
+
+
+def test_a_disk_that_fills_up_with_checkpoints(work, capsys, tiny_vocabulary, monkeypatch):
+    """ENOSPC comes as a checkpoint is written: the first one takes the run with it, after a later one it can resume."""
+    prepare_tiny(work, tiny_vocabulary)
+    capsys.readouterr()
+    arguments = ["pretrain", "--data", "shards", "--model", "1/64", "--batch-size", "2", "--steps", "4", "--out", "run"]
+    save = safetensors.torch.save
+    saved: list[int] = []
+
+    def save_until_full(tensors, **kwargs):
+        saved.append(1)
+        if len(saved) > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(tensors, **kwargs)
+
+    monkeypatch.setattr(safetensors.torch, "save", save_until_full)
+    room = 0
+    assert "no space left" in refused(work, capsys, *arguments)
+    saved.clear()
+    room = 2
+    assert run([*arguments, "--save-every", "2"]) == 2
+    assert sorted(path.name for path in (work / "run" / "checkpoints").iterdir()) == ["step-0000000", "step-0000002"]
+    room = 100
+    assert run(["pretrain", "--out", "run", "--resume"]) == 0
 
 
 @pytest.mark.parametrize("options", [["--steps", "0"], ["--seed", "-1"], ["--seed", str(2**63)]])

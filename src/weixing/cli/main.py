@@ -69,7 +69,10 @@ def _of_the_machine(error: Exception) -> str | None:
     """What to say of an error that the machine caused, not the program: a full disk, a path, too little memory."""
     if _disk_is_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
-        return f"no space left on the disk{where}. Nothing half-made was left behind. Free some, then repeat."
+        return (
+            f"no space left on the disk{where}. No half-made output was left; a run can --resume from its last "
+            "checkpoint. Free some space, then repeat."
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}."
     # The second is torch's; torch is not imported here, for it takes seconds.

@@ -71,7 +71,12 @@ def pretrain(
             shutil.rmtree(output)
         output.mkdir(parents=True)
         write_run_record(settings, output, device)
-    return Run(settings, output, model, shards, held_out, device, export).train()
+    try:
+        return Run(settings, output, model, shards, held_out, device, export).train()
+    except OSError:  # a full disk, most likely
+        if not list_checkpoints(output / "checkpoints"):
+            shutil.rmtree(output)  # there is nothing in it to go on from
+        raise
 
 
 def _refuse_several_processes() -> None:
