@@ -146,7 +146,8 @@ class Model:
             ids, real = pad([rows[i] for i in batch], self.vocabulary.pad_id)
             attention = self._tensor(real)
             # Without padding no mask is given, and the quickest attention kernel is taken.
-            hidden = self.encoder(self._tensor(ids), attention=None if real.all() else attention)
+            keep = torch.zeros_like(attention[:, :1], dtype=torch.int64) if pooling == "cls" else None
+            hidden = self.encoder(self._tensor(ids), attention=None if real.all() else attention, keep=keep)
             if pooling == "tokens":
                 for i, matrix in zip(batch.tolist(), hidden.cpu().numpy(), strict=True):
                     matrices[i] = matrix[: len(rows[i])].copy()
