@@ -70,8 +70,11 @@ def test_faults_of_the_program_are_not_hidden(verb_that_fails, error):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_prepare_and_its_workers_leaves_nothing_and_says_nothing(tmp_path: Path, number):
-    corpus = tmp_path / "corpus.txt"
-    corpus.write_text("一二三四五六七八九十\n" * 2_000_000, encoding="utf-8")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "0.txt").write_text("一二三四五六七八九十\n" * 1_000_000, encoding="utf-8")
+    for link in range(1, 100):  # 3 GB to read: it cannot be done before the signal comes
+        os.link(corpus / "0.txt", corpus / f"{link}.txt")
     command = [sys.executable, "-m", "weixing", "prepare", str(corpus), "--out", "out", "--workers", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
@@ -83,4 +86,4 @@ def test_a_signal_to_prepare_and_its_workers_leaves_nothing_and_says_nothing(tmp
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
-    assert os.listdir(tmp_path) == ["corpus.txt"]
+    assert os.listdir(tmp_path) == ["corpus"]
