@@ -62,7 +62,7 @@ class Progress:
     ) -> None:
         if self._bar:
             self._bar.stop()
-        elif self._said != self._began and error is None:
+        elif self._said != self._began and error is None and self.done >= (self.total or 0):
             self._line("done")
 
     def advance(self, amount: float = 1, note: str = "") -> None:

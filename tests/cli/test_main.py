@@ -76,7 +76,11 @@ def test_a_signal_to_prepare_and_its_workers_leaves_nothing_and_says_nothing(tmp
     for link in range(1, 100):  # 3 GB to read: it cannot be done before the signal comes
         os.link(corpus / "0.txt", corpus / f"{link}.txt")
     command = [sys.executable, "-m", "weixing", "prepare", str(corpus), "--out", "out", "--workers", "2"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A shell that starts the tests in the background has them, and so the child, ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while sum(file.stat().st_size for file in tmp_path.glob(".out.writing-*/*")) < 10_000_000:  # both are at work
         assert time.monotonic() < deadline
