@@ -128,8 +128,8 @@ weixing pretrain --data full128 --eval-data heldout128 --model 2/128 --steps {re
 Dev accuracy in percent; 3 epochs, batch 32, learning rate 3e-4, length 128, 3 seeds, score after the last epoch. The
 published row is the best of 18 settings with one seed each, from a model trained on 82 G positions
 (`src/weixing/tasks/published_scores.csv`); ours is one setting of a model that saw 0.04 % of that, so the two are not
-the same measure. Trained with version 0.1.0 before the last layer's unneeded positions were left out (same results,
-slower).
+the same measure. Pretrained before the last layer's unneeded positions were left out and the loss was fused: the same
+mathematics, slower.
 
 ```
 weixing finetune --model ./tiny --task book_review --data tasks --epochs 3 --batch-sizes 32 --learning-rates 3e-4 \\
@@ -141,7 +141,8 @@ weixing table tuned
 ## The loss curve of recipe `uer`
 
 UER-py itself (2/128, 8.2 MB corpus, 64 × 128, peak learning rate 1e-3, 1,000 steps, seed 7) beside recipe `uer`, layout
-`uer`, the same shuffling window of 25,600 rows. Each figure is the mean of the 50 steps before it.
+`uer`, the same shuffling window of 25,600 rows. Each figure is the mean of the 50 steps before it. One seed; bf16.
+The run was stopped after step 444 and resumed (first with two threads, then with one).
 
 ```
 weixing prepare corpus_8mb.txt.xz --out uer128 --layout uer --vocab google_zh_vocab.txt

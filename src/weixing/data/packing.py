@@ -92,7 +92,7 @@ def _cut_windows(values, offsets, specials, rows):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _fill_rows(values, offsets, specials, row, filled, rows):  # type: ignore[no-untyped-def]
+def _fill_rows(values, offsets, specials, row, filled, rows):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     length = len(row)
     count = 0
     for document in range(len(offsets) - 1):

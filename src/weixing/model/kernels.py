@@ -24,7 +24,7 @@ P5, P4, P3, P2, P1, P0 = POWERS
 def _bitcast(source: Any, target: Any, llvm: Any) -> Callable[..., Any]:
     @intrinsic
     def cast(context, value):  # type: ignore[no-untyped-def]  # numba's own protocol
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # numba's own protocol
             return builder.bitcast(arguments[0], llvm)
 
         return target(source), generate
@@ -37,18 +37,18 @@ _bits_of_float = _bitcast(types.float32, types.uint32, ir.IntType(32))
 
 
 @njit(inline="always")
-def _widen(half):  # type: ignore[no-untyped-def]
+def _widen(half):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     return _float_of_bits(np.uint32(half) << np.uint32(16))
 
 
 @njit(inline="always")
-def _narrow(value):  # type: ignore[no-untyped-def]
+def _narrow(value):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     bits = _bits_of_float(value)  # to the nearest, ties to even
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
-def cross_entropy_rows(logits, labels, weights, losses, scratch):  # type: ignore[no-untyped-def]
+def cross_entropy_rows(logits, labels, weights, losses, scratch):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Replace each row of logits by the gradient of its weighted cross entropy, and write the loss.
 
     Args:

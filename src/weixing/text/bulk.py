@@ -119,7 +119,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compiled
-def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-def]
+def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """The node that `symbol` leads to from `node`, or -1."""
     key = node * symbols + symbol
     mask = np.uint64(len(edges) - 1)
@@ -132,7 +132,7 @@ def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-d
 
 
 @_compiled
-def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-def]
+def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Append the word pieces of word[:length] to ids[:count], longest first match; returns the new count."""
     if length > LONGEST_WORD:
         ids[count] = tables.unk
@@ -156,7 +156,7 @@ def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-d
 
 
 @_compiled
-def _decode(buffer, position):  # type: ignore[no-untyped-def]
+def _decode(buffer, position):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """The code point that starts at buffer[position], and how many bytes it takes."""
     one = np.uint64(1)
     first = np.uint32(buffer[position])
@@ -173,7 +173,7 @@ def _decode(buffer, position):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: ignore[no-untyped-def]
+def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Encode the texts buffer[offsets[i]:offsets[i + 1]].
 
     Args:
