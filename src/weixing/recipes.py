@@ -38,6 +38,8 @@ class Recipe:
         initialisation: see `weixing.model.initialisation`.
         masking_rate: masked positions as a share of a row's tokens.
         masking_unit: what is drawn whole: tokens, words (`prepare --whole-words`), or spans.
+        reached_only: fresh models predict, and are shown at random, the vocabulary entries alone that the rows hold; at
+            the end the others get the mean vector and bias of the rarest ones.
         isolate_documents: attention and positions stay within one document of a packed row.
         shuffle_window: rows are shuffled within consecutive windows of this many; None: over the whole set.
     """
@@ -63,6 +65,7 @@ class Recipe:
     masking_rate: float
     masking_unit: MaskingUnit
     isolate_documents: bool
+    reached_only: bool
     shuffle_window: int | None
 
 
@@ -88,6 +91,7 @@ UER_STAGE_1 = Recipe(
     masking_rate=0.15,
     masking_unit="token",
     isolate_documents=False,
+    reached_only=False,
     shuffle_window=8 * 25_600,  # a buffer of 25,600 rows on each of 8 devices
 )
 """Stage 1 of the published recipe: UER-py's command line on the model cards, its code for the rest
@@ -132,6 +136,7 @@ WEIXING_STAGE_1 = Recipe(
     masking_rate=0.15,
     masking_unit="token",
     isolate_documents=True,
+    reached_only=True,
     shuffle_window=None,
 )
 """This project's default, in its first form: Muon with weight decay on the encoder's matrices, small batches (which

@@ -8,6 +8,7 @@ with 0.1. Shapes: B rows, T positions, M slots a row; slots that a short row lea
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,12 +46,19 @@ class Masking:
     Args:
         vocabulary: gives the special tokens; the other ones are what random replacements are drawn from.
         rate: predicted share of a row's tokens.
+        drawn_from: ids that random replacements are drawn from, special ones left out; None: the whole vocabulary.
         unit: what is drawn whole: ``token``; ``word`` (needs word flags); ``span`` of 1–10 tokens, whose tokens
             share one 80/10/10 draw. The last unit drawn is cut so that the number of positions is exact.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, *, rate: float, unit: MaskingUnit = "token", device: torch.device | None = None
+        self,
+        vocabulary: Vocabulary,
+        *,
+        rate: float,
+        unit: MaskingUnit = "token",
+        drawn_from: np.ndarray | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.rate, self.unit = rate, unit
         self.mask_id, self.pad_id = vocabulary.mask_id, vocabulary.pad_id
@@ -59,6 +67,8 @@ class Masking:
         ordinary = torch.ones(len(vocabulary), dtype=torch.bool)
         ordinary[never] = False
         self._is_ordinary = ordinary.to(device)
+        if drawn_from is not None:
+            ordinary &= torch.zeros_like(ordinary).index_fill_(0, torch.from_numpy(drawn_from), True)
         self._drawn_from = torch.nonzero(ordinary).flatten().to(device)
 
     def slots(self, sequence_length: int) -> int:

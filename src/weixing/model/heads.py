@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
-from weixing.model.loss import tied_cross_entropy
 from weixing.zoo import Shape
 
 
@@ -70,17 +69,25 @@ class MaskedLanguageModel(nn.Module):
         weights: Tensor,
         attention: Tensor | None = None,
         positions: Tensor | None = None,
+        entries: Tensor | None = None,
     ) -> Tensor:
-        """Sum of the cross entropies at the predicted positions, a float32 scalar; logits are not kept.
+        """Sum of the cross entropies at the predicted positions, a scalar in float32 (in float64 for such a model).
 
         Args:
             ids, predict, attention, positions: as in `forward`.
             labels: int64 [B, M], the tokens to predict.
             weights: float32 [B, M], 0 where a slot is unused.
+            entries: int64, ascending: the vocabulary entries that can come, labels among them; None: all.
         """
-        x = self.head.transform(self.encoder(ids, None, attention, positions, keep=predict))
-        vectors = self.encoder.embeddings.token.weight
-        return tied_cross_entropy(x.flatten(0, 1), vectors, self.head.bias, labels.flatten(), weights.flatten())
+        x = self.head.transform(self.encoder(ids, None, attention, positions, keep=predict)).flatten(0, 1)
+        vectors, bias, labels = self.encoder.embeddings.token.weight, self.head.bias, labels.flatten()
+        if entries is not None:
+            vectors, bias, labels = vectors[entries], bias[entries], torch.searchsorted(entries, labels)
+        logits = F.linear(x, vectors, bias)
+        losses = F.cross_entropy(
+            logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none"
+        )
+        return (losses * weights.flatten()).sum()
 
 
 class Classifier(nn.Module):

@@ -4,8 +4,8 @@
 shares no state, so ranges of texts may be encoded in threads. No strings, no files (but numba's compile cache).
 
 An action is an int32 for each code point: an id (a word by itself), DROP, SPACE, IRREGULAR, or PART_BASE - s for a part
-of a word, where s is its symbol. A symbol is a character that occurs in some word piece of the vocabulary, numbered
-from 1; all others are symbol 0. The word pieces are a trie with symbols on its edges, the edges are a hash table.
+of a word, where s is its symbol. A symbol is a character of the vocabulary that is no word by itself, numbered from 1;
+all others are symbol 0. The word pieces are a trie with symbols on its edges, the edges are a hash table.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,47 +48,41 @@ def compile_tables(tokens: Iterable[str], unk: int) -> Tables:
     """The tables of a vocabulary with these entries, in the order of their ids."""
     points = table.code_points()
     single, part = points.kind == table.SINGLE, points.kind == table.PART
-    in_words = np.zeros(table.CODE_POINTS, np.bool_)
-    in_words[points.normalised[part]] = in_words[points.expansions[:, 1:]] = True
 
     id_of_character = np.full(table.CODE_POINTS, unk, np.int32)
-    symbol_of: dict[int, int] = {}
-    trie: list[dict[int, int]] = [{}, {}]  # of each node, symbol → child
-    token_of_node = [NO_TOKEN, NO_TOKEN]
+    tokens = list(tokens)
+    characters = {character for character in set("".join(tokens)) if not single[ord(character)]}
+    symbol_of = {character: symbol for symbol, character in enumerate(sorted(characters), 1)}
+    symbols = len(characters) + 1
+    node_after: dict[int, int] = {}  # the trie: node * symbols + symbol → child
+    token_of_node: dict[int, int] = {}
     for token_id, token in enumerate(tokens):
         if len(token) == 1:
             id_of_character[ord(token)] = token_id
         continued = token.startswith("##")
-        body = list(map(ord, token[2:] if continued else token))
-        if not body or not all(in_words[character] for character in body):
-            continue  # no text comes to this entry: ##汉, upper case, [MASK]
+        body = token[2:] if continued else token
+        if not body or not characters.issuperset(body):
+            continue  # no text comes to this entry: ##汉, [MASK]
         node = CONTINUED if continued else FIRST
         for character in body:
-            symbol = symbol_of.setdefault(character, len(symbol_of) + 1)
-            if symbol not in trie[node]:
-                trie[node][symbol] = len(trie)
-                trie.append({})
-                token_of_node.append(NO_TOKEN)
-            node = trie[node][symbol]
+            node = node_after.setdefault(node * symbols + symbol_of[character], len(node_after) + 2)
         token_of_node[node] = token_id
 
-    symbols = len(symbol_of) + 1
     symbol_of_character = np.zeros(table.CODE_POINTS, np.int32)
-    symbol_of_character[list(symbol_of)] = list(symbol_of.values())
-    actions = np.full(table.CODE_POINTS, DROP, np.int32)
+    symbol_of_character[list(map(ord, symbol_of))] = list(symbol_of.values())
+    actions = np.where(part, PART_BASE - symbol_of_character[points.normalised], DROP).astype(np.int32)
     actions[points.kind == table.SPACE] = SPACE
     actions[points.kind == table.IRREGULAR] = IRREGULAR
     actions[single] = id_of_character[points.normalised[single]]
-    actions[part] = PART_BASE - symbol_of_character[points.normalised[part]]
     code_point, expansion = points.expansions[:, 0], points.expansions[:, 1:]
     regular = part[code_point]
     actions[code_point[regular]] = PART_BASE - symbols - np.flatnonzero(regular)
     expansions = np.where(expansion > 0, symbol_of_character[expansion], -1).astype(np.int32)
 
-    keys = [node * symbols + symbol for node, edges in enumerate(trie) for symbol in edges]
-    nodes = [child for edges in trie for child in edges.values()]
-    edges, children = _hash_table(np.array(keys, np.int64), np.array(nodes, np.int32))
-    return Tables(actions, expansions, edges, children, np.array(token_of_node, np.int32), symbols, unk)
+    token_at = np.full(len(node_after) + 2, NO_TOKEN, np.int32)
+    token_at[list(token_of_node)] = list(token_of_node.values())
+    edges, children = _hash_table(np.array(list(node_after), np.int64), np.array(list(node_after.values()), np.int32))
+    return Tables(actions, expansions, edges, children, token_at, symbols, unk)
 
 
 _MULTIPLIER = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: spreads neighbouring keys (Knuth, vol. 3, 6.4)
@@ -110,7 +104,7 @@ def _hash_table(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     return slot_keys, slot_values
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` compiled on its first call, and kept on disk for the next process if there is a place to keep it."""
     try:
         return numba.njit(function, nogil=True, cache=True)
@@ -118,7 +112,36 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(function, nogil=True)
 
 
-@_compiled
+@compiled
+def is_utf8(buffer):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+    """Whether all of `buffer`, uint8 [n], is UTF-8. Becomes vector code: a byte and the three before it say enough."""
+    wrong = False
+    one, two, three = buffer[1:], buffer[2:], buffer[3:]
+    for i in range(len(three)):
+        wrong |= _is_wrong(buffer[i], one[i], two[i], three[i])
+    for edge in (0, len(buffer)):  # as if zeros were before and after
+        for i in range(edge, edge + 3):
+            wrong |= _is_wrong(_at(buffer, i - 3), _at(buffer, i - 2), _at(buffer, i - 1), _at(buffer, i))
+    return not wrong
+
+
+@compiled
+def _at(buffer, i):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+    return buffer[i] if 0 <= i < len(buffer) else np.uint8(0)
+
+
+@compiled
+def _is_wrong(back_3, back_2, back_1, byte):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+    """Whether `byte` cannot stand in UTF-8 after these three (Unicode 16, table 3-7)."""
+    continues = (byte >= 0x80) & (byte < 0xC0)
+    wrong = continues != ((back_1 >= 0xC0) | (back_2 >= 0xE0) | (back_3 >= 0xF0))
+    wrong |= (byte == 0xC0) | (byte == 0xC1) | (byte > 0xF4)
+    wrong |= ((back_1 == 0xE0) & (byte < 0xA0)) | ((back_1 == 0xF0) & (byte < 0x90))  # more bytes than it takes
+    wrong |= ((back_1 == 0xED) & (byte > 0x9F)) | ((back_1 == 0xF4) & (byte > 0x8F))  # half a pair; above U+10FFFF
+    return wrong
+
+
+@compiled
 def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """The node that `symbol` leads to from `node`, or -1."""
     key = node * symbols + symbol
@@ -131,7 +154,7 @@ def _child(edges, children, symbols, node, symbol):  # type: ignore[no-untyped-d
     return np.int64(children[slot])
 
 
-@_compiled
+@compiled
 def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Append the word pieces of word[:length] to ids[:count], longest first match; returns the new count."""
     if length > LONGEST_WORD:
@@ -155,7 +178,7 @@ def _encode_word(word, length, tables, ids, count):  # type: ignore[no-untyped-d
     return end
 
 
-@_compiled
+@compiled
 def _decode(buffer, position):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """The code point that starts at buffer[position], and how many bytes it takes."""
     one = np.uint64(1)
@@ -172,7 +195,7 @@ def _decode(buffer, position):  # type: ignore[no-untyped-def]  # compiled: numb
     return (first & 0x07) << 18 | second << 12 | third << 6 | fourth, np.uint64(4)
 
 
-@_compiled
+@compiled
 def encode_bytes(buffer, offsets, tables, ids, id_offsets, irregular):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Encode the texts buffer[offsets[i]:offsets[i + 1]].
 

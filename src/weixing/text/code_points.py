@@ -45,17 +45,24 @@ class CodePoints:
     expansions: np.ndarray
 
     def save(self, path: Path) -> None:
-        """Write the table as a small .npz (differences compress better than values)."""
-        shift = np.where(self.normalised > 0, self.normalised - np.arange(CODE_POINTS), 0).astype(np.int32)
-        np.savez_compressed(path, kind=self.kind, shift=shift, expansions=self.expansions)
+        """Write the table as a small .npz: runs of one kind, and the few code points that do not become themselves."""
+        starts = np.flatnonzero(np.diff(self.kind, prepend=255))
+        changed = np.flatnonzero((self.normalised > 0) & (self.normalised != np.arange(CODE_POINTS)))
+        np.savez_compressed(
+            path, starts=starts.astype(np.int32), kinds=self.kind[starts], changed=changed.astype(np.int32),
+            becomes=self.normalised[changed], expansions=self.expansions,
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> "CodePoints":
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
-            kind, shift, expansions = arrays["kind"], arrays["shift"], arrays["expansions"]
-        survives = (kind != DROPPED) & (kind != SPACE)
-        return cls(kind, np.where(survives, np.arange(CODE_POINTS) + shift, 0).astype(np.int32), expansions)
+            kind = np.repeat(arrays["kinds"], np.diff(arrays["starts"], append=CODE_POINTS))
+            normalised = np.arange(CODE_POINTS, dtype=np.int32)
+            normalised[arrays["changed"]] = arrays["becomes"]
+            expansions = arrays["expansions"]
+        normalised[kind <= SPACE] = 0
+        return cls(kind, normalised, expansions)
 
 
 @cache

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weixing.data.borders import isolate_documents
+from weixing.data.borders import attention_mask, isolate_documents
 from weixing.data.masking import MaskedRows, Masking
 from weixing.model.heads import MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary
@@ -14,20 +14,31 @@ from weixing.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Batch:
-    """Masked rows with attention and positions, None where every token sees every other from position 0 on."""
+    """Masked rows, with what each token sees and its position.
+
+    Attributes:
+        masked: the rows.
+        seen: ``first`` and ``last`` of `weixing.data.borders`, or None: every token sees every other.
+        positions: int64 [B, T], or None: 0 … T-1.
+    """
 
     masked: MaskedRows
-    attention: Tensor | None
+    seen: tuple[Tensor, Tensor] | None
     positions: Tensor | None
 
     def __len__(self) -> int:
         return len(self.masked.ids)
 
+    @property
+    def attention(self) -> Tensor | None:
+        """`seen` as a mask, bool [B, T, T]."""
+        return attention_mask(*self.seen) if self.seen else None
+
     def __getitem__(self, rows: slice) -> "Batch":
         """The same for some of the rows (a micro-batch)."""
         return Batch(
             self.masked[rows],
-            None if self.attention is None else self.attention[rows],
+            (self.seen[0][rows], self.seen[1][rows]) if self.seen else None,
             None if self.positions is None else self.positions[rows],
         )
 
@@ -36,15 +47,17 @@ class Batch:
         masked = self.masked
         return Batch(
             MaskedRows(*(t.to(device) for t in (masked.ids, masked.positions, masked.labels, masked.weights))),
-            None if self.attention is None else self.attention.to(device),
+            (self.seen[0].to(device), self.seen[1].to(device)) if self.seen else None,
             None if self.positions is None else self.positions.to(device),
         )
 
 
-def masked_loss(model: MaskedLanguageModel, batch: Batch) -> Tensor:
-    """Sum of the cross entropies at the predicted positions of `batch`, a float32 scalar."""
+def masked_loss(model: MaskedLanguageModel, batch: Batch, entries: Tensor | None = None) -> Tensor:
+    """Sum of the cross entropies at the predicted positions of `batch`, a float32 scalar, among `entries` (or all)."""
     masked = batch.masked
-    return model.loss(masked.ids, masked.positions, masked.labels, masked.weights, batch.attention, batch.positions)
+    return model.loss(
+        masked.ids, masked.positions, masked.labels, masked.weights, batch.attention, batch.positions, entries
+    )
 
 
 class BatchMaker:
@@ -68,10 +81,12 @@ class BatchMaker:
         several = self.isolate and bool((rows[:, 1:] == self.vocabulary.cls_id).any())
         ids = torch.from_numpy(rows.astype(np.int64)).to(self.device, non_blocking=True)
         words = None if continues_word is None else torch.from_numpy(continues_word).to(self.device)
-        attention, positions = None, None
+        seen, positions = None, None
         if several:
-            attention, positions = isolate_documents(ids, self.vocabulary.cls_id)
+            first, last, positions = isolate_documents(ids, self.vocabulary.cls_id)
+            seen = first, last
         if padded:
-            real = ids != self.vocabulary.pad_id
-            attention = real if attention is None else attention & real[:, None, :]
-        return Batch(self.masking(ids, self._generator.manual_seed(seed), words), attention, positions)
+            lengths = (ids != self.vocabulary.pad_id).sum(1, keepdim=True).expand_as(ids)
+            # A padded position sees what the row's tokens see; nothing is asked of it.
+            seen = (seen[0].minimum(lengths - 1), seen[1].minimum(lengths)) if seen else (torch.zeros_like(ids), lengths)
+        return Batch(self.masking(ids, self._generator.manual_seed(seed), words), seen, positions)

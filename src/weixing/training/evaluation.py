@@ -1,5 +1,6 @@
 """Held-out masked-LM loss and accuracy, always at the same 15 % uniform mask, so that numbers compare across runs."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 
 from weixing.data.masking import Masking
 from weixing.data.shards import ShardSet
+from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
 from weixing.training.batch import BatchMaker
 from weixing.training.devices import Precision, autocast
@@ -36,24 +38,35 @@ class HeldOut:
     def __init__(self, shards: ShardSet, isolate: bool) -> None:
         self.shards = shards
         # Masked on the CPU, so that every device is asked the same questions.
-        masking = Masking(shards.vocabulary, rate=EVALUATION_RATE)
-        self._batches = BatchMaker(shards.vocabulary, masking, isolate, torch.device("cpu"))
+        self._masking, self._isolate = Masking(shards.vocabulary, rate=EVALUATION_RATE), isolate
 
-    @torch.inference_mode()
-    def evaluate(self, model: MaskedLanguageModel, device: torch.device, precision: Precision) -> Evaluation:
-        """Evaluate `model`, which is left in the mode it was in."""
+    def evaluate(
+        self, model: MaskedLanguageModel, device: torch.device, precision: Precision, workers: Workers | None = None
+    ) -> Evaluation:
+        """Evaluate `model`, which is left in the mode it was in, on several cores if `workers` are given."""
         training = model.training
         model.eval()
-        loss, correct, count = 0.0, 0.0, 0.0
-        for number, start in enumerate(range(0, len(self.shards), ROWS_AT_ONCE)):
-            rows = self.shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, len(self.shards))))
-            batch = self._batches(rows, None, EVALUATION_SEED + number).to(device)
-            masked = batch.masked
-            with autocast(device, precision):
-                logits = model(masked.ids, None, batch.attention, batch.positions, predict=masked.positions).float()
-            losses = F.cross_entropy(logits.transpose(1, 2), masked.labels, reduction="none")
-            loss += (losses * masked.weights).sum().item()
-            correct += ((logits.argmax(2) == masked.labels) * masked.weights).sum().item()
-            count += masked.weights.sum().item()
+
+        def evaluate(start: int) -> tuple[float, float, float]:
+            with torch.inference_mode():  # a setting of the thread's own
+                return self._batch(start, model, device, precision)
+
+        starts = range(0, len(self.shards), ROWS_AT_ONCE)
+        results = workers.map(evaluate, starts) if workers else [evaluate(start) for start in starts]
+        loss, correct, count = (math.fsum(values) for values in zip(*results, strict=True))
         model.train(training)
         return Evaluation(loss / max(1.0, count), correct / max(1.0, count))
+
+    def _batch(
+        self, start: int, model: MaskedLanguageModel, device: torch.device, precision: Precision
+    ) -> tuple[float, float, float]:
+        """Sum of the losses, right answers and questions in the rows from `start` on."""
+        rows = self.shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, len(self.shards))))
+        batches = BatchMaker(self.shards.vocabulary, self._masking, self._isolate, torch.device("cpu"))
+        batch = batches(rows, None, EVALUATION_SEED + start // ROWS_AT_ONCE).to(device)
+        masked = batch.masked
+        with autocast(device, precision):
+            logits = model(masked.ids, None, batch.attention, batch.positions, predict=masked.positions).float()
+        losses = F.cross_entropy(logits.transpose(1, 2), masked.labels, reduction="none")
+        right = (logits.argmax(2) == masked.labels) * masked.weights
+        return (losses * masked.weights).sum().item(), right.sum().item(), masked.weights.sum().item()

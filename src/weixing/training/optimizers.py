@@ -3,14 +3,20 @@
 A parameter is decayed unless it is a bias or belongs to a LayerNorm, that is, unless it is a vector.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from weixing.model.compiled.elementwise import convert
+from weixing.model.compiled.workers import Workers
 from weixing.recipes import Recipe
+from weixing.training.adamw import CompiledAdamW
+from weixing.training.devices import has_bf16
+from weixing.training.muon import Muon
 
 
 class UncorrectedAdamW(Optimizer):
@@ -69,34 +75,50 @@ def decay_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict
     return [group for group in groups if group["params"]]
 
 
-def build_optimizers(model: nn.Module, recipe: Recipe, device: torch.device) -> list[Optimizer]:
+def build_optimizers(
+    model: nn.Module,
+    recipe: Recipe,
+    device: torch.device,
+    workers: Workers | None = None,
+    copies: Mapping[Tensor, np.ndarray] | None = None,
+) -> list[Optimizer]:
     """The recipe's optimizers for `model`, every group with its peak learning rate under ``peak``.
 
-    Recipe optimizer ``muon``: Muon (Jordan et al. 2024; `torch.optim.Muon`) takes the matrices of the encoder's
-    layers, queries, keys and values of a layer as the one matrix that they are; AdamW takes embeddings, head, vectors.
+    Recipe optimizer ``muon``: Muon takes the matrices of the encoder's layers, queries, keys and values of a layer as
+    the one matrix that they are; AdamW takes embeddings, head, vectors.
+
+    Args:
+        workers: the cores of a CPU: then the updates are compiled passes.
+        copies: by parameter, arrays that are to follow it (`weixing.model.compiled.encoder.Weights.copies`).
     """
-    if recipe.optimizer == "uer_adamw":
-        optimizers: list[Optimizer] = [
-            UncorrectedAdamW(
-                decay_groups(model.parameters(), recipe.weight_decay),
-                lr=recipe.peak_learning_rate, betas=recipe.betas, eps=recipe.epsilon,
-            )
-        ]  # fmt: skip
+    copies = copies or {}
+    matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.dim() == 2]
+    chosen = set(map(id, matrices)) if recipe.optimizer == "muon" else set()
+    groups = decay_groups((p for p in model.parameters() if id(p) not in chosen), recipe.weight_decay)
+    numbers: dict[str, Any] = {"lr": recipe.peak_learning_rate, "betas": recipe.betas, "eps": recipe.epsilon}
+    corrected = recipe.optimizer != "uer_adamw"
+    optimizers: list[Optimizer] = []
+    if workers:
+        optimizers.append(
+            CompiledAdamW(groups, **numbers, bias_correction=corrected, workers=workers, copies=copies)
+        )
     else:
-        matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.dim() == 2]
-        chosen = set(map(id, matrices))
-        rest = [p for p in model.parameters() if id(p) not in chosen]
-        optimizers = [
-            # Five Newton-Schulz steps and the original scale √max(1, rows/columns): torch's defaults, pinned.
-            torch.optim.Muon(
-                matrices, lr=recipe.matrix_learning_rate, weight_decay=recipe.matrix_weight_decay,
-                momentum=recipe.matrix_momentum, nesterov=True, ns_steps=5, adjust_lr_fn="original",
-            ),
-            torch.optim.AdamW(
-                decay_groups(rest, recipe.weight_decay),
-                lr=recipe.peak_learning_rate, betas=recipe.betas, eps=recipe.epsilon, fused=True,
-            ),
-        ]  # fmt: skip
+        optimizers.append(
+            torch.optim.AdamW(groups, **numbers, fused=True) if corrected else UncorrectedAdamW(groups, **numbers)
+        )
+    if chosen:
+
+        def follow(parameter: Tensor) -> None:
+            if parameter in copies:
+                convert(parameter.detach().numpy(), copies[parameter])
+
+        optimizers.append(
+            Muon(
+                matrices, lr=recipe.matrix_learning_rate, momentum=recipe.matrix_momentum,
+                weight_decay=recipe.matrix_weight_decay, workers=workers,
+                dtype=torch.bfloat16 if has_bf16(device) else torch.float32, updated=follow,
+            )
+        )  # fmt: skip
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

@@ -8,28 +8,31 @@ resumed run is the same run, bit for bit on one CPU.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 import weixing
 from weixing.data.loader import Loader, RowOrder
 from weixing.data.masking import Masking
+from weixing.data.reach import Reach, reach_of
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.files import read_json, write_json
 from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import Progress, say
 from weixing.text.vocabulary import Vocabulary
-from weixing.training.batch import BatchMaker, masked_loss
+from weixing.model.compiled.workers import one_thread
+from weixing.training.batch import BatchMaker
 from weixing.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
-from weixing.training.devices import autocast, describe_machine, peak_flops_per_second
+from weixing.training.devices import describe_machine, peak_flops_per_second
 from weixing.training.evaluation import Evaluation, HeldOut
+from weixing.training.gradients import make_gradients
 from weixing.training.optimizers import build_optimizers, set_learning_rates
 from weixing.training.runlog import MetricsLog
 from weixing.training.schedules import warmup_hold_decay
@@ -104,9 +107,20 @@ class Run:
         self.vocabulary, self.sequence_length = shards.vocabulary, shards.manifest.sequence_length
         self.model = model.to(device)
         self.model.encoder.set_dropout(recipe.dropout)
-        self.optimizers: Sequence[Optimizer] = build_optimizers(self.model, recipe, device)
+        # What a model that goes on knows of other entries is left alone: `--init` keeps the whole vocabulary in play.
+        self.reach = reach_of(shards) if recipe.reached_only and not settings.init else None
+        self.gradients = make_gradients(
+            self.model, settings.precision, device, dropout=recipe.dropout,
+            micro_batch_size=settings.micro_batch_size, entries=self.reach.entries if self.reach else None,
+        )  # fmt: skip
+        self.optimizers: Sequence[Optimizer] = build_optimizers(
+            self.model, recipe, device, self.gradients.workers, self.gradients.copies
+        )
         self.loader = Loader(shards, RowOrder(len(shards), settings.seed, recipe.shuffle_window), recipe.batch_size)
-        masking = Masking(self.vocabulary, rate=recipe.masking_rate, unit=recipe.masking_unit, device=device)
+        masking = Masking(
+            self.vocabulary, rate=recipe.masking_rate, unit=recipe.masking_unit,
+            drawn_from=self.reach.entries if self.reach else None, device=device,
+        )  # fmt: skip
         self.batches = BatchMaker(self.vocabulary, masking, recipe.isolate_documents, device)
         self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
         self.done = Progressed()
@@ -117,6 +131,7 @@ class Run:
         # Nothing random may come between here and the first step: from now on the state is the checkpoint's.
         torch.manual_seed(self.settings.seed)
         self._resume()
+        self.gradients.refresh()
         self._log = MetricsLog(self.output, self.done.step)
         if not self.done.step:
             self.save()  # so that --init weights are pinned, and a run killed early can be resumed
@@ -128,6 +143,7 @@ class Run:
         with (
             stop_request() as stop,
             Progress("pretrain", total=self.recipe.steps, unit="steps", start=self.done.step) as progress,
+            one_thread(self.gradients.workers),
         ):
             while self.done.step < self.recipe.steps and stop.signal is None:
                 self._step()
@@ -148,21 +164,14 @@ class Run:
         set_learning_rates(self.optimizers, self.learning_rate_factor(done.step))
         rows, words = self.loader.update(done.step)
         batch = self.batches(rows, words, seed=_masking_seed(self.settings.seed, done.step))
-        predicted = batch.masked.weights.sum()
-        loss_sum = torch.zeros((), device=self.device)
-        for start in range(0, len(batch), self.settings.micro_batch_size):
-            with autocast(self.device, self.settings.precision):
-                part = masked_loss(self.model, batch[start : start + self.settings.micro_batch_size])
-            (part / predicted.clamp(min=1)).backward()
-            loss_sum += part.detach()
+        loss_sum = self.gradients(batch, seed=_masking_seed(self.settings.seed, done.step))
         # Without a clip this only measures: a norm is never above infinity.
-        norm = clip_grad_norm_(self.model.parameters(), recipe.gradient_clip or math.inf)
+        norm = self.gradients.clip(recipe.gradient_clip or math.inf)
         self._stop_if_not_finite(loss_sum.item(), norm.item())
         for optimizer in self.optimizers:
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
         done.loss_sum += loss_sum.item()
-        done.predicted += predicted.item()
+        done.predicted += batch.masked.weights.sum().item()
         done.grad_norm = norm.item()
         done.step += 1
         if done.step > UNTIMED_STEPS:
@@ -223,14 +232,23 @@ class Run:
     def _evaluate(self) -> None:
         if self.held_out is None:
             return
-        result: Evaluation = self.held_out.evaluate(self.model, self.device, self.settings.precision)
+        self._complete()
+        result: Evaluation = self.held_out.evaluate(
+            self.model, self.device, self.settings.precision, self.gradients.workers
+        )
         self.done.evaluation = {"eval_loss": result.loss, "eval_accuracy": result.accuracy}
         self._log.write({"step": self.done.step, "tokens": self._tokens(self.done.step), **self.done.evaluation})
         say(f"step {self.done.step:,}: held-out loss {result.loss:.4f}, accuracy {result.accuracy:.4f}")
 
+    def _complete(self) -> None:
+        """Fill in the vocabulary entries that no row reaches; training never reads them."""
+        if self.reach:
+            fill_unreached(self.model, self.reach)
+
     def _finish(self, stop: StopRequest, peak: float) -> Pretrained:
         complete = self.done.step == self.recipe.steps
         if complete:
+            self._complete()
             self.model.eval()
             self.export(self.model.cpu(), self.vocabulary, self.output / "model")
         else:
@@ -257,7 +275,10 @@ class Run:
         return self._tokens(self.done.timed_steps) / self.done.timed_seconds if self.done.timed_steps else 0.0
 
     def _peak_fraction(self, peak: float) -> float:
-        flops = self.model.encoder.shape.training_flops_per_token(self.sequence_length, self.recipe.masking_rate)
+        shape = self.model.encoder.shape
+        if self.reach:  # what is left out is no work done
+            shape = replace(shape, vocabulary_size=len(self.reach.entries))
+        flops = shape.training_flops_per_token(self.sequence_length, self.recipe.masking_rate)
         return flops * self._tokens_per_second() / peak
 
     def _note(self, peak: float) -> str:
@@ -299,6 +320,15 @@ def note_resumption(output: Path, device: torch.device) -> None:
         say(f"note: not bit for bit the run that was stopped: {changes}")
     resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
     write_json(output / "run.json", {**record, "resumed": [*record.get("resumed", []), resumed]})
+
+
+@torch.no_grad()
+def fill_unreached(model: MaskedLanguageModel, reach: Reach) -> None:
+    """Give the entries outside of `reach` the mean vector and bias of its rarest ones: to text, they are as rare."""
+    unreached = np.setdiff1d(np.arange(len(model.head.bias)), reach.entries)
+    vectors, bias = model.encoder.embeddings.token.weight, model.head.bias
+    vectors[unreached] = vectors[reach.rarest].mean(0)
+    bias[unreached] = bias[reach.rarest].mean()
 
 
 def _masking_seed(seed: int, step: int) -> int:

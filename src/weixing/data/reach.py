@@ -1,0 +1,41 @@
+"""Which vocabulary entries a set of rows reaches. Reads the rows once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from weixing.data.shards import ShardSet
+
+RAREST = 64
+ROWS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Entries that occur, and those that do so most seldom.
+
+    Attributes:
+        entries: int64, ascending: ids that occur in the rows, and the special tokens.
+        rarest: int64: the ordinary ones of them that occur least, at most RAREST.
+    """
+
+    entries: np.ndarray
+    rarest: np.ndarray
+
+
+def reach_of(shards: ShardSet) -> Reach:
+    """The entries that the rows of `shards` hold."""
+    counts = np.zeros(len(shards.vocabulary), np.int64)
+    for start in range(0, len(shards), ROWS_AT_ONCE):
+        _count(shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, len(shards)))).ravel(), counts)
+    special = np.array(shards.vocabulary.special_ids)
+    ordinary = np.setdiff1d(np.flatnonzero(counts), special)
+    rarest = ordinary[np.argsort(counts[ordinary], kind="stable")[:RAREST]]
+    return Reach(np.union1d(ordinary, special), rarest)
+
+
+@njit(cache=True, nogil=True)
+def _count(ids, counts):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+    for i in range(len(ids)):
+        counts[ids[i]] += 1

@@ -1,0 +1,83 @@
+"""Masked-LM loss and gradients of some rows, on one CPU core. Shapes: n predicted positions, H hidden units, V entries."""
+
+import numpy as np
+import torch
+
+from weixing.model.compiled.buffers import Buffers, Numbers, multiply
+from weixing.model.compiled.cross_entropy import cross_entropy_rows
+from weixing.model.compiled.elementwise import add_column_sums, gelu_backward, gelu_forward
+from weixing.model.compiled.encoder import CompiledEncoder, Gradients, Rows, Weights
+from weixing.model.compiled.norms import normalise, normalise_backward
+from weixing.model.heads import MaskedLanguageModel
+
+TOKENS = "encoder.embeddings.token.weight"
+BLOCK = 64  # positions whose logits are worked on at a time, so that they are still in the cache
+
+
+class MaskedLanguageModelPass:
+    """The passes of `weixing.model.heads.MaskedLanguageModel` for one thread.
+
+    Args:
+        model: the plain model.
+        weights: its own.
+        gradients: where its gradients are summed.
+        buffers: this thread's memory.
+    """
+
+    def __init__(self, model: MaskedLanguageModel, weights: Weights, gradients: Gradients, buffers: Buffers) -> None:
+        self.encoder = CompiledEncoder(model.encoder, weights, gradients, buffers, "encoder.")
+        self.weights, self.gradients, self.buffers = weights, gradients, buffers
+
+    def add_gradients(
+        self, rows: Rows, labels: np.ndarray, counts: np.ndarray, dropout: float = 0.0, key: int = 0
+    ) -> float:
+        """Add the gradients of the weighted sum of the cross entropies, which is returned.
+
+        Args:
+            rows: with `asked` [B, M].
+            labels: int64 [B, M], the tokens to predict.
+            counts: float32 [B, M], the weight of each position.
+            dropout, key: as in `CompiledEncoder.forward`.
+        """
+        x = self.encoder.forward(rows, dropout, key)
+        n, H = x.array.shape
+        get, total, matrix = self.weights.vector, self.gradients.sum, self.weights.matrix
+        slope = multiply(x.tensor, matrix("head.dense.weight").t(), self.buffers("head slope", n, H))
+        inner = self.buffers("head inner", n, H)
+        gelu_forward(slope.array, get("head.dense.bias"), inner.array)
+        y, standard = self.buffers("head y", n, H), self.buffers("head standard", n, H)
+        scale = self.buffers("head scale", n, dtype=torch.float32)
+        gain = get("head.norm.weight")
+        normalise(inner.array, gain, get("head.norm.bias"), standard.array, scale.array, y.array)
+        outer = self.buffers("head outer", n, H)
+        loss = self._decode(y, labels.ravel(), counts.ravel(), outer)
+
+        normalise_backward(
+            outer.array, None, standard.array, scale.array, gain,
+            total("head.norm.weight"), total("head.norm.bias"), outer.array,
+        )  # fmt: skip
+        gelu_backward(outer.array, slope.array, total("head.dense.bias"))
+        self.gradients.add_product("head.dense.weight", outer.tensor, x.tensor)
+        self.encoder.backward(multiply(outer.tensor, matrix("head.dense.weight"), inner))
+        return loss
+
+    def _decode(self, y: Numbers, labels: np.ndarray, counts: np.ndarray, outer: Numbers) -> float:
+        """Loss of y [n, H] against the token vectors; `outer` [n, H] becomes its gradient."""
+        n, vectors, entries = len(labels), self.weights.matrix(TOKENS), self.weights.chosen.get(TOKENS)
+        logits = self.buffers("logits", n, vectors.shape[0])
+        losses = self.buffers("losses", n, dtype=torch.float32).array
+        bias, bias_gradient = self.weights.vector("head.bias"), self.gradients.sum("head.bias")
+        if entries is not None:
+            labels, bias = np.searchsorted(entries, labels), bias[entries]
+            whole_gradient, bias_gradient = bias_gradient, np.zeros_like(bias)
+        for start in range(0, n, BLOCK):
+            part = slice(start, start + BLOCK)
+            torch.mm(y.tensor[part], vectors.t(), out=logits.tensor[part])
+            cross_entropy_rows(logits.array[part], bias, labels[part], counts[part], losses[part], bias_gradient)
+            torch.mm(logits.tensor[part], vectors, out=outer.tensor[part])
+        if entries is None:
+            self.gradients.add_product(TOKENS, logits.tensor, y.tensor)
+        else:
+            self.gradients.add_product_at(TOKENS, logits.tensor, y.tensor, entries)
+            whole_gradient[entries] += bias_gradient
+        return float(losses.sum(dtype=np.float64))

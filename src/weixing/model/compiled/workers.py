@@ -1,0 +1,54 @@
+"""Threads that compute side by side, each on one core: compiled loops and torch's operations leave Python's lock alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """A pool of threads; torch uses one core in each of them.
+
+    Args:
+        count: of threads; by default as many as torch uses here (cores, or OMP_NUM_THREADS).
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count or torch.get_num_threads()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Results in the order of `items`, at most `count` of which are in work at a time; the first error is raised."""
+        if self.count == 1 or len(items) == 1:
+            return [work(item) for item in items]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count, "weixing-worker", torch.set_num_threads, (1,))
+        return list(self._pool.map(work, items))
+
+
+def evenly(sizes: Sequence[int], parts: int) -> list[slice]:
+    """Cut a sequence of things of these sizes into at most `parts` runs of about the same size each, none empty."""
+    total, done, runs, start = sum(sizes), 0, [], 0
+    for index, size in enumerate(sizes):
+        done += size
+        if done * parts >= total * (len(runs) + 1):
+            runs.append(slice(start, index + 1))
+            start = index + 1
+    return runs
+
+
+@contextmanager
+def one_thread(workers: Workers | None) -> Iterator[None]:
+    """Where there are workers, torch uses one core outside of them as well: its own idle threads would spin."""
+    before = torch.get_num_threads()
+    if workers:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
