@@ -10,7 +10,6 @@ Importing it is quick: torch is imported by `load`. The name `weixing.zoo` is th
 module of that name as well (``from weixing.zoo import Shape`` works as ever).
 """
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from weixing.zoo import ZOO as zoo
@@ -19,7 +18,16 @@ if TYPE_CHECKING:
     from weixing.inference.model import Model
 
 __all__ = ["__version__", "load", "zoo"]
-__version__ = version("weixing")
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, when it is asked for: reading the installed package's description takes 20 ms."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version
+
+    return version("weixing")
 
 
 def load(name: str, backend: str = "auto") -> "Model":

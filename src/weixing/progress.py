@@ -6,11 +6,10 @@ stdout is left to results. Nothing here is random or needed for a result.
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 PLAIN_SECONDS = 10.0  # between two plain lines where stderr is no terminal
 
@@ -40,16 +39,8 @@ class Progress:
     def __init__(self, name: str, *, total: float | None = None, unit: str = "", start: float = 0) -> None:
         self.name, self.total, self.unit, self.done, self.start = name, total, unit, start, start
         self._began = self._said = time.monotonic()
-        self._bar: RichProgress | None = None
-        if sys.stderr.isatty():
-            self._bar = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:,.0f}" + ("/{task.total:,.0f}" if total is not None else "") + f" {unit}"),
-                TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(compact=True),
-                console=Console(stderr=True),
-            )
+        self._bar = _bar(total is not None, unit) if sys.stderr.isatty() else None
+        if self._bar:
             self._task = self._bar.add_task(name, total=total, completed=int(start), note="")
 
     def __enter__(self) -> Self:
@@ -81,3 +72,19 @@ class Progress:
         if self.total is not None and self.start < self.done < self.total:
             left = f", {duration(spent / (self.done - self.start) * (self.total - self.done))} left"
         say(f"{self.name}: {self.done:,.0f}{of} {self.unit}, {note + ', ' if note else ''}{duration(spent)}{left}")
+
+
+def _bar(known_total: bool, unit: str) -> "RichProgress":
+    """An empty bar. Its library takes 20 ms to import, so that it is imported on a terminal alone."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    return RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}" + ("/{task.total:,.0f}" if known_total else "") + f" {unit}"),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+    )

@@ -1,9 +1,7 @@
 """Loader promises: every row once an epoch, the same stream from any position and for any number of ranks."""
 
 import numpy as np
-import torch
 
-from weixing.data.borders import isolate_documents
 from weixing.data.loader import Loader, RowOrder
 from weixing.data.shards import ShardSet
 
@@ -40,14 +38,3 @@ def test_ranks_together_read_what_one_reads_alone(tiny_shards):
         alone, _ = loader(0, 1).update(step)
         together = np.concatenate([loader(rank, 4).update(step)[0] for rank in range(4)])
         assert np.array_equal(alone, together)
-
-
-def test_isolation_restarts_positions_and_hides_other_documents():
-    ids = torch.tensor([[1, 5, 2, 1, 6, 7, 2, 2], [1, 5, 6, 7, 8, 9, 3, 2]])
-    attention, positions = isolate_documents(ids, cls_id=1)
-    assert positions.tolist() == [[0, 1, 2, 0, 1, 2, 3, 4], list(range(8))]
-    assert attention[0, :3, :3].all()
-    assert attention[0, 3:, 3:].all()
-    assert not attention[0, :3, 3:].any()
-    assert not attention[0, 3:, :3].any()
-    assert attention[1].all()

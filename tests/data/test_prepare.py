@@ -1,6 +1,7 @@
 """prepare promises: whole folders of the stated form, the same for any number of workers, nothing after a failure."""
 
 import errno
+import gzip
 import json
 import lzma
 import tracemalloc
@@ -14,6 +15,7 @@ from weixing.data.shards import ShardSet, ShardWriter
 from weixing.data.words import WordBorders
 from weixing.errors import UserError
 from weixing.files import sha256_of
+from weixing.text.corpus import CorpusReader
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import load_vocabulary
 
@@ -36,14 +38,62 @@ def test_shards_hold_the_corpus_and_the_manifest_says_what_they_are(tiny_corpus,
     assert manifest["shards"][0]["sha256"] == sha256_of(tmp_path / "out" / manifest["shards"][0]["file"])
 
 
+@pytest.fixture
+def mixed_corpus(tmp_path, tiny_corpus):
+    """The tiny corpus as plain and compressed text with blank lines, and as JSON lines."""
+    lines = tiny_corpus.read_text(encoding="utf-8").splitlines()
+    spaced = "".join(line + ("\n", "\r\n", "\n\n", "\n \u3000\n", "\n\u200b\n")[i % 5] for i, line in enumerate(lines))
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(("\ufeff" + spaced).encode())
+    (folder / "b.txt.xz").write_bytes(lzma.compress(spaced.encode()))
+    (folder / "c.txt.gz").write_bytes(gzip.compress(spaced.encode()))
+    (folder / "d.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("documents", ["line", "blank-line"])
 @pytest.mark.parametrize("layout", ["packed", "uer"])
-def test_two_workers_write_the_same_bytes_as_one(tiny_corpus, tiny_vocabulary, tmp_path, layout, monkeypatch):
-    monkeypatch.setattr("weixing.data.prepare.BLOCK_CHARACTERS", 500)
-    for workers in (1, 2):
-        prepare([tiny_corpus], tmp_path / str(workers), vocabulary=tiny_vocabulary, sequence_length=32,
-                layout=layout, workers=workers)  # fmt: skip
-    for name in ("rows-00000.bin", "manifest.json", "vocab.txt"):
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+def test_any_number_of_workers_and_any_blocks_give_the_same_bytes(
+    mixed_corpus, tiny_vocabulary, tmp_path, layout, documents, monkeypatch
+):
+    made = []
+    for workers, block_bytes in ((1, 1 << 20), (1, 500), (2, 500), (5, 3_000)):
+        monkeypatch.setattr("weixing.text.corpus.BLOCK_BYTES", block_bytes)
+        prepare([mixed_corpus], tmp_path / "out", vocabulary=tiny_vocabulary, sequence_length=32,
+                layout=layout, documents=documents, workers=workers, overwrite=True)  # fmt: skip
+        made.append({file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()})
+    assert made[0].keys() == {"rows-00000.bin", "manifest.json", "vocab.txt"}
+    assert all(files == made[0] for files in made)
+
+
+@pytest.mark.parametrize("documents", ["line", "blank-line"])
+def test_rows_hold_the_documents_that_the_reader_gives_as_strings(mixed_corpus, tiny_vocabulary, tmp_path, documents):
+    done = prepare([mixed_corpus], tmp_path / "out", vocabulary=tiny_vocabulary, sequence_length=16, layout="uer",
+                   documents=documents)  # fmt: skip
+    tokenizer, expected = Tokenizer(tiny_vocabulary), []
+    texts = [ids for text in CorpusReader([mixed_corpus], documents) if (ids := tokenizer.encode(text))]
+    for ids in texts:
+        line = [tiny_vocabulary.cls_id, *ids, tiny_vocabulary.sep_id]
+        expected += line + [tiny_vocabulary.pad_id] * (-len(line) % 16)
+    shards = ShardSet(tmp_path / "out")
+    assert shards.rows(np.arange(len(shards))).ravel().tolist() == expected
+    assert done.documents == len(texts)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_bytes_that_are_not_utf8_are_named_by_any_worker(tmp_path, tiny_vocabulary, monkeypatch, workers, whole_words):
+    if whole_words:
+        pytest.importorskip("jieba")
+    monkeypatch.setattr("weixing.text.corpus.BLOCK_BYTES", 100)
+    good = "\ufeff一二三四五六七八九十。\n".encode() * 50
+    (tmp_path / "a.txt").write_bytes(good)
+    (tmp_path / "b.txt").write_bytes(good + b"ab\xe4\xb8\n" + good)
+    with pytest.raises(UserError, match=rf"b\.txt: byte {len(good) + 2:,} of the text \(0xe4\) is not UTF-8"):
+        prepare([tmp_path / "a.txt", tmp_path / "b.txt"], tmp_path / "out", vocabulary=tiny_vocabulary,
+                workers=workers, whole_words=whole_words)  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt"]
 
 
 def test_rows_are_found_again_across_many_shards(tiny_vocabulary, tmp_path):
@@ -107,11 +157,14 @@ def test_whole_words_are_stored_beside_the_rows(tmp_path):
     assert flags.shape == rows.shape
     specials = np.isin(rows, [vocabulary.cls_id, vocabulary.sep_id, vocabulary.pad_id])
     assert not (flags & specials).any()
+    prepare([tmp_path / "corpus.txt"], tmp_path / "two", vocabulary=vocabulary, sequence_length=16, whole_words=True,
+            workers=2)  # fmt: skip
+    assert (tmp_path / "two" / "words-00000.bin").read_bytes() == (tmp_path / "out" / "words-00000.bin").read_bytes()
     assert flags[0, :7].tolist() == [False, False, True, False, True, False, False]  # [CLS] 我们 今天 去 北…
 
 
 def test_memory_does_not_grow_with_the_corpus(tiny_vocabulary, tmp_path, monkeypatch):
-    monkeypatch.setattr("weixing.data.prepare.BLOCK_CHARACTERS", 20_000)
+    monkeypatch.setattr("weixing.text.corpus.BLOCK_BYTES", 60_000)
     line = "".join(tiny_vocabulary.tokens[104:204]) + "\n"
     peaks = []
     for lines in (4_000, 40_000):

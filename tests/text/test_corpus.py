@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weixing.errors import UserError
-from weixing.text import corpus
+from weixing.text import corpus, decompression
 from weixing.text.corpus import CorpusReader
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".zst": zstandard.compress}
@@ -120,9 +120,36 @@ def test_block_borders_change_nothing(tmp_path_factory, lines, block, compressio
             expected.append("\n".join(paragraph))
             paragraph = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "_BLOCK_BYTES", block)
-        patch.setattr(corpus, "_ZSTANDARD_BYTES", block)
+        patch.setattr(corpus, "BLOCK_BYTES", block)
+        patch.setattr(decompression, "_ZSTANDARD_BYTES", block)
         assert list(CorpusReader([path], documents)) == expected
+
+
+@pytest.mark.parametrize("files_ahead", [1, 3, 20])
+def test_files_that_are_read_side_by_side_come_in_their_order(tmp_path, monkeypatch, files_ahead):
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1_000)
+    for number in range(12):
+        ending = list(COMPRESS)[number % 4]
+        written(tmp_path / f"{number:02}.txt{ending}", "".join(f"{number} {line}\n" for line in range(number * 100)))
+    reader = CorpusReader([tmp_path])
+    blocks = list(reader.blocks(files_ahead))
+    documents = [document for block in blocks for document in block.documents()]
+    assert documents == [f"{number} {line}" for number in range(12) for line in range(number * 100)]
+    assert reader.bytes_read == sum(len(block.data) for block in blocks)
+    assert max(len(block.data) for block in blocks if block.file.suffix != ".zst") < 3_000
+    for block in blocks:
+        assert block.data.startswith(f"{int(block.file.name[:2])} ".encode())
+
+
+@pytest.mark.parametrize("block_bytes", [1_000, 100_000])
+def test_a_document_of_many_lines_is_never_cut(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", block_bytes)
+    long = [f"第{line}句。" for line in range(1_000)]
+    content = "".join(f"{line}\n" for line in [*long, " \u3000", "短", "", *long])
+    reader = CorpusReader([written(tmp_path / "c.txt", content)], "blank-line")
+    assert list(reader) == ["\n".join(long), "短", "\n".join(long)]
+    if block_bytes == 1_000:
+        assert len(list(reader.blocks())) > 1
 
 
 def test_folders_are_read_recursively_in_order_and_other_files_passed_over(tmp_path):

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from weixing.errors import UserError
+from weixing.text import bulk
 from weixing.text.code_points import CODE_POINTS, IRREGULAR, SURROGATES, code_points
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
@@ -180,6 +181,40 @@ def test_ranges_of_texts_can_be_encoded_in_threads(builtin):
     for thread in threads:
         thread.join()
     assert np.array_equal(np.concatenate([parts[number] for number in range(4)]), whole)
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_bytes_are_taken_for_utf8_exactly_where_python_does():
+    edges = [0x00, 0x0A, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED]
+    edges += [0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xF8, 0xFF]
+    cases = [b"", *(bytes([i]) for i in range(256)), *(bytes([i, j]) for i in range(256) for j in range(256))]
+    cases += [bytes(four) for four in product(edges, edges, edges, [0x41, 0x7F, 0x80, 0xBF, 0xC2, 0xF0])]
+    wrong = [data for data in cases if bulk.is_utf8(np.frombuffer(data, np.uint8)) != is_utf8(data)]
+    assert wrong == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(max_size=200), changed=st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=3))
+def test_one_wrong_byte_anywhere_is_found(text, changed):
+    data = bytearray(text.encode())
+    for place, byte in changed:
+        data[place : place + 1] = bytes([byte])
+    assert bulk.is_utf8(np.frombuffer(bytes(data), np.uint8)) == is_utf8(bytes(data))
+
+
+def test_bytes_that_are_not_utf8_are_not_encoded(builtin):
+    buffer = np.frombuffer("中国\n甲".encode() + b"\xe4\xb8", np.uint8)
+    with pytest.raises(UnicodeDecodeError, match="position 10"):
+        builtin.encode_bytes(buffer, np.array([0, 7, len(buffer)]))
+    ids, _ = builtin.encode_bytes(buffer, np.array([0, 7, 10]))
+    assert ids.tolist() == builtin.encode("中国甲")
 
 
 @pytest.mark.parametrize("texts", [["ok", "a\ud83d"], ["a\ud83d" * 400_000]], ids=["few", "many"])

@@ -19,8 +19,9 @@ from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.formats.huggingface import export_masked_lm, import_masked_lm
 from weixing.formats.naming import load_masked_lm
-from weixing.model.heads import MaskedLanguageModel
+from weixing.model.compiled.workers import Workers
 from weixing.training.evaluation import HeldOut
+from weixing.training.gradients import AutogradGradients, CompiledGradients
 from weixing.training.pretraining import Run
 from weixing.training.runlog import read_metrics
 from weixing.training.start import pretrain
@@ -105,9 +106,13 @@ def test_a_kill_while_a_checkpoint_is_written_falls_back_to_the_one_before(tiny_
 # Muon rounds to bf16 inside, where a difference in the last place of float64 can become one of bf16.
 @pytest.mark.parametrize(("recipe", "tolerance"), [("weixing", 1e-4), ("uer", 1e-9)])
 def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path, recipe, tolerance, monkeypatch):
-    # In float64, where sums in another order differ by rounding alone; dropout draws depend on the batch, so it is off.
+    # By autograd in float64, where sums in another order differ by rounding alone (compiled gradients, in float32, have
+    # this promise in test_gradients.py); dropout draws depend on the batch, so it is off.
+    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries):
+        return AutogradGradients(model.double(), precision, micro_batch_size, entries)
+
+    monkeypatch.setattr("weixing.training.pretraining.make_gradients", by_autograd)
     monkeypatch.setattr("weixing.model.encoder.Encoder.set_dropout", lambda self, dropout: None)
-    monkeypatch.setattr(MaskedLanguageModel, "to", lambda self, device: self.double())
     weights = []
     for micro in (8, 2, 1):
         train(tiny_shards, tmp_path / str(micro), model="2/64", recipe=recipe, steps=5, batch_size=8,
@@ -117,6 +122,53 @@ def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path,
         assert whole.dtype == torch.float64
         for other in weights[1:]:
             torch.testing.assert_close(other[name], whole, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("recipe", ["weixing", "uer"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_by_compiled_gradients_is_the_run_by_autograd(tiny_shards, tmp_path, recipe, workers, monkeypatch):
+    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries):
+        return AutogradGradients(model, precision, micro_batch_size, entries)
+
+    def compiled(model, precision, device, *, dropout, micro_batch_size, entries):
+        return CompiledGradients(model, precision, Workers(workers), 0.0, micro_batch_size, entries)
+
+    monkeypatch.setattr("weixing.model.encoder.Encoder.set_dropout", lambda self, dropout: None)
+    done = []
+    for make in (by_autograd, compiled):
+        monkeypatch.setattr("weixing.training.pretraining.make_gradients", make)
+        output = tmp_path / make.__name__
+        run = train(tiny_shards, output, model="2/64", recipe=recipe, steps=20, batch_size=8, micro_batch_size=2,
+                    report_every=5, precision="float32", learning_rate=1e-3, eval_data=tiny_shards)  # fmt: skip
+        norms = [report["grad_norm"] for report in read_metrics(output) if "grad_norm" in report]
+        done.append([run.train_loss, run.eval_loss, *norms])
+    assert done[1] == pytest.approx(done[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("recipe", ["weixing", "uer"])
+def test_on_two_cores_a_run_can_be_repeated_and_resumed_bit_for_bit(tiny_shards, tmp_path, monkeypatch, recipe):
+    torch.set_num_threads(2)
+    given = {"model": "2/64", "recipe": recipe, "steps": 10, "batch_size": 5, "save_every": 4, "report_every": 2,
+             "eval_every": 5, "eval_data": tiny_shards, "learning_rate": 1e-3}  # fmt: skip
+    for name in ("once", "again"):
+        train(tiny_shards, tmp_path / name, **given)
+
+    step = Run._step
+
+    def step_until_killed(self):
+        if self.done.step == 6:
+            raise Killed
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_step", step_until_killed)
+        with pytest.raises(Killed):
+            train(tiny_shards, tmp_path / "killed", **given)
+    assert torch.get_num_threads() == 2  # given back, whatever happened
+    train(None, tmp_path / "killed", resume=True)
+    files = [tmp_path / name / "model" / "model.safetensors" for name in ("once", "again", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes() == files[2].read_bytes()
+    assert untimed(tmp_path / "once") == untimed(tmp_path / "again") == untimed(tmp_path / "killed")
 
 
 def test_the_run_folder_holds_what_the_contract_says(tiny_shards, tmp_path):

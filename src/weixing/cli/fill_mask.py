@@ -1,7 +1,7 @@
 """`weixing fill-mask`: likely tokens for [MASK], as a table or as JSON."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,6 +10,7 @@ def run(
     text: Annotated[str, typer.Argument(help="A text with one [MASK] or several.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Model folder, run folder, hub id, or shape.")],
     top_k: Annotated[int, typer.Option(help="Candidates for each [MASK].")] = 5,
+    precision: Annotated[Literal["float32", "bf16"], typer.Option(help="Of the matrix products.")] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """The tokens that a model finds likeliest in the place of [MASK], with their probabilities.
@@ -18,7 +19,7 @@ def run(
     """
     from weixing.inference.model import load
 
-    candidates = load(model).fill_mask(text, top_k)
+    candidates = load(model, precision=precision).fill_mask(text, top_k)
     if as_json:
         print(json.dumps(candidates, ensure_ascii=False, indent=2))
         return

@@ -4,9 +4,9 @@ Values are token ids, or ids with flags in higher bits (whole-word borders trave
 """
 
 import numpy as np
-from numba import njit
 
 from weixing.recipes import Layout
+from weixing.text.bulk import compiled
 
 SHORTEST_PIECE = 3  # [CLS], one token, [SEP]
 
@@ -27,7 +27,7 @@ class RowPacker:
         layout: ``packed`` or ``uer``.
         sequence_length: positions a row, at least 3.
         cls, sep, pad: the values written for [CLS], [SEP] and padding.
-        dtype: of the rows; of the documents too.
+        dtype: of the rows.
     """
 
     def __init__(
@@ -57,8 +57,10 @@ class RowPacker:
         # A row completed here holds at least one value of these documents, at most two specials for each piece and
         # two more at its end, and there are no more pieces than documents and rows together.
         most = min((self._filled + len(values) + 2 * len(lengths)) // max(1, length - 4), len(values)) + 1
-        rows = np.empty((most, length), self._row.dtype)
-        count, self._filled = _fill_rows(values, offsets, self._specials, self._row, self._filled, rows)
+        rows = np.empty((most + 1, length), self._row.dtype)
+        rows[0] = self._row
+        count, self._filled = _fill_rows(values, offsets, self._specials, self._filled, rows)
+        self._row[:] = rows[count]
         return rows[:count]
 
     def finish(self) -> np.ndarray:
@@ -70,7 +72,7 @@ class RowPacker:
         return rows
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cut_windows(values, offsets, specials, rows):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     length = rows.shape[1]
     row = 0
@@ -91,22 +93,24 @@ def _cut_windows(values, offsets, specials, rows):  # type: ignore[no-untyped-de
             row += 1
 
 
-@njit(cache=True, nogil=True)
-def _fill_rows(values, offsets, specials, row, filled, rows):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
-    length = len(row)
+@compiled
+def _fill_rows(values, offsets, specials, filled, rows):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+    length = rows.shape[1]
     count = 0
     for document in range(len(offsets) - 1):
         at, stop = offsets[document], offsets[document + 1]
         while at < stop:
             taken = min(length - filled - 2, stop - at)
+            row = rows[count]
             row[filled] = specials[0]
-            row[filled + 1 : filled + 1 + taken] = values[at : at + taken]
+            target, source = row[filled + 1 : filled + 1 + taken], values[at : at + taken]
+            for i in range(len(target)):
+                target[i] = source[i]
             row[filled + 1 + taken] = specials[1]
             at += taken
             filled += taken + 2
             if length - filled < SHORTEST_PIECE:
                 row[filled:] = specials[1]
-                rows[count] = row
                 count += 1
                 filled = 0
     return count, filled

@@ -1,15 +1,15 @@
 """`prepare`: corpus → token shards. Streams, in constant memory; reads files and writes a folder.
 
-Documents are tokenized in blocks, by one process or several, and packed in their order in the corpus, so the shards
-do not depend on the number of workers.
+Blocks of documents are tokenized by the workers and packed in their order in the corpus, so the shards do not depend
+on the number of workers. Reading and decompressing has a thread of its own (`weixing.text.corpus`).
 """
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -23,13 +23,15 @@ from weixing.errors import UserError
 from weixing.files import atomic_folder, write_json
 from weixing.progress import Progress
 from weixing.recipes import Layout
-from weixing.text.corpus import CorpusReader
+from weixing.text.corpus import Block, CorpusReader
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 
-BLOCK_CHARACTERS = 1_000_000  # characters of documents tokenized at a time
 LONGEST_SEQUENCE = 4_096
-CONTINUES_WORD = np.uint32(1 << 16)  # flag above a uint16 token id while rows are packed
+CONTINUES_WORD = np.int32(1 << 16)  # flag above a 16-bit token id while rows are packed
+
+
+_Tokenized = tuple[np.ndarray, np.ndarray, float]  # values, offsets and seconds of a block
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def prepare(
         layout: see `weixing.data.packing.RowPacker`.
         documents: what a document is in a .txt corpus: a line, or lines up to an empty one.
         whole_words: find and store word borders (needs jieba).
-        workers: processes that tokenize.
+        workers: how many tokenize at a time: threads, for the compiled tokenizer holds no Python lock; with
+            `whole_words` processes, for jieba does.
 
     Raises:
         UserError: anything wrong with the corpus, the options or the output.
@@ -86,7 +89,8 @@ def prepare(
     reader = CorpusReader(sources, documents)
     packer = RowPacker(
         layout, sequence_length,
-        cls=vocabulary.cls_id, sep=vocabulary.sep_id, pad=vocabulary.pad_id, dtype=np.uint32,
+        cls=vocabulary.cls_id, sep=vocabulary.sep_id, pad=vocabulary.pad_id,
+        dtype=np.int32 if whole_words else np.uint16,
     )  # fmt: skip
     count, tokens, seconds_tokenizing = 0, 0, 0.0
     with (
@@ -97,7 +101,7 @@ def prepare(
 
         def write(rows: np.ndarray) -> None:
             nonlocal tokens
-            ids = rows.astype(np.uint16)
+            ids = rows.astype(np.uint16, copy=False)
             tokens += int(np.count_nonzero(ids != vocabulary.pad_id))
             writer.write(ids, rows >= CONTINUES_WORD if whole_words else None)
 
@@ -113,7 +117,7 @@ def prepare(
         finally:
             writer.abandon()
         if not count:
-            raise UserError("the corpus holds no text that the vocabulary can express", where=str(sources[0]))
+            raise reader.empty()
         vocabulary.write(folder / "vocab.txt")
         manifest = Manifest(
             format_version=FORMAT_VERSION,
@@ -134,19 +138,6 @@ def prepare(
     )
 
 
-def _blocks(reader: CorpusReader) -> Iterator[list[str]]:
-    block: list[str] = []
-    characters = 0
-    for document in reader:
-        block.append(document)
-        characters += len(document)
-        if characters >= BLOCK_CHARACTERS:
-            yield block
-            block, characters = [], 0
-    if block:
-        yield block
-
-
 class _BlockTokenizer:
     """Tokenizes one block of documents; documents that come to no token at all are left out."""
 
@@ -154,14 +145,35 @@ class _BlockTokenizer:
         self.tokenizer = Tokenizer(vocabulary)
         self.borders = WordBorders(self.tokenizer) if whole_words else None
 
-    def __call__(self, block: list[str]) -> tuple[np.ndarray, np.ndarray, float]:
+    def __call__(self, block: Block) -> _Tokenized:
         began = time.monotonic()
-        ids, offsets = self.tokenizer.encode_batch(block)
-        values = ids.astype(np.uint32)
-        if self.borders:
-            values |= self.borders(block, ids, offsets) * CONTINUES_WORD
+        if self.borders or block.form == "record":
+            values, offsets = self._strings(list(block.documents()))
+        else:
+            values, offsets = self._bytes(block)
         kept = np.concatenate([[True], np.diff(offsets) > 0])
         return values, offsets[kept], time.monotonic() - began
+
+    def _strings(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        ids, offsets = self.tokenizer.encode_batch(texts)
+        if self.borders:
+            ids |= self.borders(texts, ids, offsets) * CONTINUES_WORD
+        return ids, offsets
+
+    def _bytes(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """The same ids without a string in between: a line break is white space, so the lines need not be cut out."""
+        buffer = np.frombuffer(block.data, np.uint8)
+        ends = np.flatnonzero(buffer == ord("\n")) + 1
+        lines = np.concatenate([[0], ends, [len(buffer)]])  # the last one is empty, or unended
+        try:
+            ids, offsets = self.tokenizer.encode_bytes(buffer, lines)
+        except UnicodeDecodeError as error:
+            raise block.not_utf8(error) from None
+        if block.form == "blank-line":
+            nothing = np.flatnonzero(np.diff(offsets) == 0)
+            blank = [line for line in nothing if block.data[lines[line] : lines[line + 1]].decode().isspace()]
+            offsets = np.concatenate([[0], offsets[blank], offsets[-1:]])
+        return ids, offsets
 
 
 _worker: _BlockTokenizer  # one a process, made by its initialiser
@@ -173,27 +185,33 @@ def _start_worker(vocabulary: Vocabulary, whole_words: bool) -> None:
     _worker = _BlockTokenizer(vocabulary, whole_words)
 
 
-def _work(block: list[str]) -> tuple[np.ndarray, np.ndarray, float]:
+def _work(block: Block) -> _Tokenized:
     return _worker(block)
 
 
-def _tokenized(
-    reader: CorpusReader, vocabulary: Vocabulary, whole_words: bool, workers: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+def _tokenized(reader: CorpusReader, vocabulary: Vocabulary, whole_words: bool, workers: int) -> Iterator[_Tokenized]:
     """Values, offsets and seconds of each block, in the corpus' order."""
+    blocks = reader.blocks(files_ahead=workers)
     if workers == 1:
-        yield from map(_BlockTokenizer(vocabulary, whole_words), _blocks(reader))
+        yield from map(_BlockTokenizer(vocabulary, whole_words), blocks)
         return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(vocabulary, whole_words)
-    ) as pool:
-        blocks = _blocks(reader)
-        # A few blocks ahead of the workers, no more: memory stays constant however long the corpus.
-        waiting: list[Future[tuple[np.ndarray, np.ndarray, float]]] = []
-        try:
-            waiting.extend(pool.submit(_work, block) for block in islice(blocks, 2 * workers))
-            while waiting:
-                yield waiting.pop(0).result()
-                waiting.extend(pool.submit(_work, block) for block in islice(blocks, 1))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    pool: Executor
+    work: Callable[[Block], _Tokenized]
+    if whole_words:
+        pool = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(vocabulary, whole_words)
+        )
+        work = _work
+    else:
+        pool, work = ThreadPoolExecutor(workers), _BlockTokenizer(vocabulary, whole_words)
+    # A few blocks ahead of the workers, no more: memory stays constant however long the corpus.
+    waiting: deque[Future[_Tokenized]] = deque()
+    try:
+        for block in blocks:
+            waiting.append(pool.submit(work, block))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

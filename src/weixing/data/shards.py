@@ -93,9 +93,9 @@ class ShardWriter:
             if not self._open:
                 self._begin()
             taken = min(len(rows), self._rows_a_shard - self._rows_here)
-            parts = [rows[:taken].astype("<u2", copy=False).tobytes()]
+            parts = [np.ascontiguousarray(rows[:taken], "<u2").data.cast("B")]
             if continues_word is not None:
-                parts.append(np.packbits(continues_word[:taken], axis=1).tobytes())
+                parts.append(np.packbits(continues_word[:taken], axis=1).data.cast("B"))
                 continues_word = continues_word[taken:]
             for (stream, _), digest, part in zip(self._open, self._hashes, parts, strict=True):
                 stream.write(part)

@@ -21,9 +21,8 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[np.ndarray]:
 
 
 def pad(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids int64 [B, T] and which of them are real, bool [B, T]; T is the longest row."""
+    """Token ids int64 [B, T], padded at the end, and their lengths, int64 [B]; T is the longest row."""
     lengths = np.array([len(row) for row in rows])
-    real = np.arange(lengths.max()) < lengths[:, None]
-    ids = np.full(real.shape, pad_id, np.int64)
-    ids[real] = np.concatenate(rows)
-    return ids, real
+    ids = np.full((len(rows), lengths.max()), pad_id, np.int64)
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
+    return ids, lengths

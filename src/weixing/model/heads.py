@@ -80,13 +80,13 @@ class MaskedLanguageModel(nn.Module):
             entries: int64, ascending: the vocabulary entries that can come, labels among them; None: all.
         """
         x = self.head.transform(self.encoder(ids, None, attention, positions, keep=predict)).flatten(0, 1)
-        vectors, bias, labels = self.encoder.embeddings.token.weight, self.head.bias, labels.flatten()
+        vectors: Tensor = self.encoder.embeddings.token.weight
+        bias: Tensor = self.head.bias
+        labels = labels.flatten()
         if entries is not None:
             vectors, bias, labels = vectors[entries], bias[entries], torch.searchsorted(entries, labels)
         logits = F.linear(x, vectors, bias)
-        losses = F.cross_entropy(
-            logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none"
-        )
+        losses = F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none")
         return (losses * weights.flatten()).sum()
 
 
@@ -105,5 +105,8 @@ class Classifier(nn.Module):
 
     def forward(self, ids: Tensor, token_types: Tensor | None = None, attention: Tensor | None = None) -> Tensor:
         """[B, T] as in `Encoder.forward` → logits [B, labels]."""
-        first = self.encoder(ids, token_types, attention, keep=ids.new_zeros(len(ids), 1))[:, 0]
+        return self.classify(self.encoder(ids, token_types, attention, keep=ids.new_zeros(len(ids), 1))[:, 0])
+
+    def classify(self, first: Tensor) -> Tensor:
+        """Hidden states of the first tokens, [B, H] → logits [B, labels]."""
         return self.output(self.dropout(torch.tanh(self.dense(first))))

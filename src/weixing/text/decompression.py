@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from weixing.errors import UserError
 
-_ZSTANDARD_BYTES = 1 << 16  # compressed
+_ZSTANDARD_BYTES = 1 << 13  # compressed: what comes of them at once may be a hundred times as much
 
 
 def pieces(file: Path, size: int) -> Iterator[tuple[bytes, int]]:

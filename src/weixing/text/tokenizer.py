@@ -74,15 +74,20 @@ class Tokenizer:
         Holds no Python lock while it works: ranges of texts may be encoded in several threads.
 
         Args:
-            buffer: uint8 [bytes], UTF-8. Not checked: other bytes give undefined ids.
+            buffer: uint8 [bytes], UTF-8.
             offsets: int64 [texts + 1], not falling, each at the border of a character.
 
         Returns:
             ids int32 [total] and their offsets int64 [texts + 1].
+
+        Raises:
+            UnicodeDecodeError: the bytes of the texts are not UTF-8.
         """
         from weixing.text import bulk
 
         buffer, offsets = _read_only(buffer, np.uint8), _read_only(offsets, np.int64)
+        if not bulk.is_utf8(buffer[offsets[0] : offsets[-1]]):
+            buffer[offsets[0] : offsets[-1]].tobytes().decode()
         ids = np.empty(offsets[-1] - offsets[0], np.int32)  # no token is shorter than a byte
         id_offsets = np.empty(len(offsets), np.int64)
         irregular = np.empty(len(offsets) - 1, np.bool_)

@@ -21,7 +21,7 @@ class CompiledAdamW(Optimizer):
     Args:
         params: float32 parameters on the CPU, or groups of them.
         lr, betas, eps, weight_decay: as in `torch.optim.AdamW`.
-        bias_correction: False: no division by 1 - βᵗ, and weight decay after the step (uer/utils/optimizers.py:324-400).
+        bias_correction: False: no division by 1 - βᵗ, weight decay after the step (uer/utils/optimizers.py:324-400).
         workers: the cores.
         copies: arrays, by parameter, that receive the new values as well (bf16 copies for matrix products).
     """

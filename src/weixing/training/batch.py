@@ -88,5 +88,6 @@ class BatchMaker:
         if padded:
             lengths = (ids != self.vocabulary.pad_id).sum(1, keepdim=True).expand_as(ids)
             # A padded position sees what the row's tokens see; nothing is asked of it.
-            seen = (seen[0].minimum(lengths - 1), seen[1].minimum(lengths)) if seen else (torch.zeros_like(ids), lengths)
+            first, last = seen or (torch.zeros_like(ids), lengths)
+            seen = first.minimum(lengths - 1), last.minimum(lengths)
         return Batch(self.masking(ids, self._generator.manual_seed(seed), words), seen, positions)

@@ -59,6 +59,11 @@ def pick_precision(name: str | None, device: torch.device) -> Precision:
     return "bf16" if name == "bf16" else "float32"
 
 
+def product_type(precision: Precision) -> torch.dtype:
+    """The type of the numbers that matrix products take in `precision`."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """The context in which a forward pass runs in `precision`."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -5,6 +5,7 @@ Both leave the mean loss' gradient in each parameter's ``grad``, and both are te
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,16 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from weixing.model.compiled.buffers import Buffers, numbers
-from weixing.model.compiled.encoder import Gradients, Rows, Weights
+from weixing.model.compiled.encoder import Rows
 from weixing.model.compiled.masked_lm import TOKENS, MaskedLanguageModelPass
-from weixing.model.compiled.updates import add, scale, sum_of_squares
-from weixing.model.compiled.workers import Workers, evenly
+from weixing.model.compiled.parallel import ParallelGradients
+from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
 from weixing.training.batch import Batch, masked_loss
-from weixing.training.devices import Precision, autocast
+from weixing.training.devices import Precision, autocast, product_type
 
-PIECE = 1 << 18  # numbers of a parameter that one worker sums at a time
 CHUNK_NUMBERS = 1 << 19  # positions times hidden units of one pass: larger ones leave the cache
 
 
@@ -65,7 +64,8 @@ class AutogradGradients:
     ) -> None:
         self.entries = None if entries is None else torch.from_numpy(entries).to(model.head.bias.device)
         self.model, self.precision, self.micro_batch_size = model, precision, micro_batch_size
-        self.workers, self.copies = None, {}
+        self.workers: Workers | None = None
+        self.copies: Mapping[Tensor, np.ndarray] = {}
 
     def refresh(self) -> None:
         """Nothing to do."""
@@ -109,91 +109,44 @@ class CompiledGradients:
         micro_batch_size: int = 1 << 30,
         entries: np.ndarray | None = None,
     ) -> None:
-        self.workers, self.dropout, self.micro_batch_size = workers, dropout, micro_batch_size
+        self.workers: Workers | None = workers
+        self.dropout, self.micro_batch_size = dropout, micro_batch_size
         self.hidden = model.encoder.shape.hidden
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self.weights = Weights(model, dtype, {TOKENS: entries})
-        self.parameters, self.copies = self.weights.parameters, self.weights.copies
-        self.passes: list[MaskedLanguageModelPass] = []
-        for number in range(workers.count):
-            if number == 0:
-                for p in self.parameters.values():
-                    p.grad = torch.zeros_like(p)
-            own = {name: p.grad if number == 0 else torch.zeros_like(p) for name, p in self.parameters.items()}
-            buffers = Buffers(dtype)
-            gradients = Gradients({name: t for name, t in own.items() if t is not None}, buffers)
-            self.passes.append(MaskedLanguageModelPass(model, self.weights, gradients, buffers))
-        self.pieces = [
-            (name, slice(start, min(start + PIECE, p.numel())))
-            for name, p in self.parameters.items()
-            for start in range(0, p.numel(), PIECE)
-        ]
-        self._flat = [
-            {name: total.array.reshape(-1) for name, total in one.gradients.sums.items()} for one in self.passes
-        ]
+        self._parallel = ParallelGradients(
+            model, product_type(precision), workers, partial(MaskedLanguageModelPass, model), {TOKENS: entries}
+        )
+        self.copies: Mapping[Tensor, np.ndarray] = self._parallel.weights.copies
 
     def __call__(self, batch: Batch, seed: int) -> Tensor:
         """Fill ``grad``; `seed` decides what is dropped."""
-        counts = batch.masked.weights.numpy()
-        counts = counts / max(1.0, float(counts.sum()))
-        rows = compiled_rows(batch)
-        shares = np.array_split(np.arange(len(batch)), min(self.workers.count, len(batch)))
-        everyone = range(self.workers.count)
-        self.workers.map(lambda number: self.weights.copy_chosen(number, self.workers.count), everyone)
-        losses = self.workers.map(
-            lambda number: self._passes_over(number, shares[number], rows, batch.masked.labels.numpy(), counts, seed),
-            range(len(shares)),
-        )
-        squares = self.workers.map(
-            lambda run: [self._sum(name, part, len(shares)) for name, part in self.pieces[run]], self._runs()
-        )
-        self._norm = math.sqrt(math.fsum(value for run in squares for value in run))
-        return torch.tensor(math.fsum(losses) * float(batch.masked.weights.sum().clamp(min=1)))
+        rows, labels, counts = compiled_rows(batch), batch.masked.labels.numpy(), batch.masked.weights.numpy()
+        predicted = max(1.0, float(counts.sum()))
+        counts = counts / predicted
+
+        def work(one: MaskedLanguageModelPass, part: slice) -> float:
+            return one.add_gradients(
+                rows.some(part), labels[part], counts[part], self.dropout, (seed << 20) + part.start
+            )
+
+        at_once = min(self.micro_batch_size, max(1, CHUNK_NUMBERS // (rows.ids.shape[1] * self.hidden)))
+        return torch.tensor(math.fsum(self._parallel.run(len(batch), at_once, work)) * predicted)
 
     def refresh(self) -> None:
         """Copy the parameters anew for the matrix products."""
-        self.weights.refresh()
+        self._parallel.weights.refresh()
 
     def clip(self, limit: float) -> Tensor:
         """As in `GradientMaker`."""
-        if self._norm > limit:
-            factor = np.float32(limit / (self._norm + 1e-6))  # as torch's clip_grad_norm_ has it
-            self.workers.map(
-                lambda run: [scale(self._flat[0][name][part], factor) for name, part in self.pieces[run]],
-                self._runs(),
-            )
-        return torch.tensor(self._norm)
-
-    def _runs(self) -> list[slice]:
-        return evenly([part.stop - part.start for _, part in self.pieces], self.workers.count)
-
-    def _passes_over(
-        self, number: int, share: np.ndarray, rows: Rows, labels: np.ndarray, counts: np.ndarray, seed: int
-    ) -> float:
-        one, loss = self.passes[number], 0.0
-        one.gradients.begin()
-        at_once = min(self.micro_batch_size, max(1, CHUNK_NUMBERS // (rows.ids.shape[1] * self.hidden)))
-        for chunk in np.array_split(share, -(-len(share) // at_once)):
-            part = slice(int(chunk[0]), int(chunk[-1]) + 1)
-            own = Rows(*(None if array is None else array[part] for array in rows))
-            loss += one.add_gradients(own, labels[part], counts[part], self.dropout, (seed << 20) + part.start)
-        one.gradients.finish()
-        return loss
-
-    def _sum(self, name: str, part: slice, count: int) -> float:
-        total = self._flat[0][name][part]
-        for other in self._flat[1:count]:
-            add(total, other[name][part])
-        return float(sum_of_squares(total))
+        return torch.tensor(self._parallel.clip(limit))
 
 
 def compiled_rows(batch: Batch) -> Rows:
     """What a compiled pass reads of a batch."""
-    ids = batch.masked.ids.numpy()
-    places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
-    first, last = (t.numpy() for t in batch.seen) if batch.seen else (np.zeros_like(ids), np.full_like(ids, ids.shape[1]))
-    positions = np.ascontiguousarray(places) if batch.positions is None else batch.positions.numpy()
-    return Rows(ids, positions, np.zeros_like(ids), first, last, batch.masked.positions.numpy())
+    first, last = (t.numpy() for t in batch.seen) if batch.seen else (None, None)
+    positions = None if batch.positions is None else batch.positions.numpy()
+    return Rows.of(
+        batch.masked.ids.numpy(), positions=positions, first=first, last=last, asked=batch.masked.positions.numpy()
+    )
 
 
 def make_gradients(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 
 from weixing.model.compiled.workers import Workers
 
-# Coefficients of one Newton-Schulz step, X ← a X + (b A + c A²) X with A = X Xᵀ: they bring every singular value near 1.
+# Of one Newton-Schulz step, X ← a X + (b A + c A²) X with A = X Xᵀ: they bring every singular value near 1.
 A, B, C = 3.4445, -4.7750, 2.0315
 STEPS = 5
 SMALLEST_NORM = 1e-7
@@ -56,13 +57,13 @@ class Muon(Optimizer):
                     self.state[p] = {"momentum": torch.zeros_like(p)}
             if self._workers:
                 largest_first = sorted(matrices, key=lambda p: -p.numel() * min(p.shape))
-                self._workers.map(lambda p, group=group: self._update([p], group), largest_first)
+                self._workers.map(partial(self._update, group), [[p] for p in largest_first])
             else:
                 for shape in {p.shape for p in matrices}:
-                    self._update([p for p in matrices if p.shape == shape], group)
+                    self._update(group, [p for p in matrices if p.shape == shape])
 
     @torch.no_grad()  # a setting of the thread's own
-    def _update(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(self, group: dict[str, Any], matrices: list[Tensor]) -> None:
         """One update of matrices of one shape."""
         rows, columns = matrices[0].shape
         averages = [self.state[p]["momentum"] for p in matrices]

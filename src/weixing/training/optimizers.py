@@ -75,6 +75,21 @@ def decay_groups(parameters: Iterable[Tensor], weight_decay: float) -> list[dict
     return [group for group in groups if group["params"]]
 
 
+def uer_adamw(
+    groups: Iterable[Any],
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    workers: Workers | None,
+    copies: Mapping[Tensor, np.ndarray],
+) -> Optimizer:
+    """UER's AdamW, compiled if there are `workers` (see `build_optimizers`)."""
+    if workers is None:
+        return UncorrectedAdamW(groups, lr=lr, betas=betas, eps=eps)
+    return CompiledAdamW(groups, lr=lr, betas=betas, eps=eps, bias_correction=False, workers=workers, copies=copies)
+
+
 def build_optimizers(
     model: nn.Module,
     recipe: Recipe,
@@ -98,14 +113,12 @@ def build_optimizers(
     numbers: dict[str, Any] = {"lr": recipe.peak_learning_rate, "betas": recipe.betas, "eps": recipe.epsilon}
     corrected = recipe.optimizer != "uer_adamw"
     optimizers: list[Optimizer] = []
-    if workers:
-        optimizers.append(
-            CompiledAdamW(groups, **numbers, bias_correction=corrected, workers=workers, copies=copies)
-        )
+    if not corrected:
+        optimizers.append(uer_adamw(groups, **numbers, workers=workers, copies=copies))
+    elif workers:
+        optimizers.append(CompiledAdamW(groups, **numbers, bias_correction=True, workers=workers, copies=copies))
     else:
-        optimizers.append(
-            torch.optim.AdamW(groups, **numbers, fused=True) if corrected else UncorrectedAdamW(groups, **numbers)
-        )
+        optimizers.append(torch.optim.AdamW(groups, **numbers, fused=True))
     if chosen:
 
         def follow(parameter: Tensor) -> None:

@@ -24,10 +24,10 @@ from weixing.data.reach import Reach, reach_of
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.files import read_json, write_json
+from weixing.model.compiled.workers import one_thread
 from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import Progress, say
 from weixing.text.vocabulary import Vocabulary
-from weixing.model.compiled.workers import one_thread
 from weixing.training.batch import BatchMaker
 from weixing.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from weixing.training.devices import describe_machine, peak_flops_per_second

@@ -1,1 +1,1 @@
-"""The encoder and its masked-LM head once more, differentiated by hand and compiled, for CPUs; tested against the plain one."""
+"""Encoder and heads once more, differentiated by hand and compiled, for CPUs; tested against the plain ones."""

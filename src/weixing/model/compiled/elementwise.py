@@ -4,7 +4,6 @@ Pure: each works in place on arrays that it is given. "numbers" are bf16 (as uin
 parameters are float32. Shapes: N positions, H hidden units, F inner units, K rows of a matrix.
 """
 
-import numpy as np
 from numba import njit
 
 from weixing.model.compiled.numbers import COMPILED, load, normal_share_and_density, store
@@ -66,7 +65,7 @@ def add_numbers(x, total, first):  # type: ignore[no-untyped-def]  # compiled: n
 
 @njit(**COMPILED)
 def add_numbers_at(x, places, total, first):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
-    """Row places[k] of total, float32, += row k of x, numbers [K, H]; if it is the first, = it. No place comes twice."""
+    """Row places[k] of total, float32, += row k of x, numbers [K, H], or, if it is the first, = it."""
     for k in range(x.shape[0]):
         row, target = x[k], total[places[k]]
         if first:

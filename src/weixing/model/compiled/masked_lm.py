@@ -1,11 +1,12 @@
-"""Masked-LM loss and gradients of some rows, on one CPU core. Shapes: n predicted positions, H hidden units, V entries."""
+"""Masked-LM loss and gradients of some rows, on one CPU core. Shapes: n predicted positions, H units, V entries."""
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from weixing.model.compiled.buffers import Buffers, Numbers, multiply
 from weixing.model.compiled.cross_entropy import cross_entropy_rows
-from weixing.model.compiled.elementwise import add_column_sums, gelu_backward, gelu_forward
+from weixing.model.compiled.elementwise import gelu_backward, gelu_forward
 from weixing.model.compiled.encoder import CompiledEncoder, Gradients, Rows, Weights
 from weixing.model.compiled.norms import normalise, normalise_backward
 from weixing.model.heads import MaskedLanguageModel
@@ -40,25 +41,19 @@ class MaskedLanguageModelPass:
             dropout, key: as in `CompiledEncoder.forward`.
         """
         x = self.encoder.forward(rows, dropout, key)
+        y, slope, standard, scale = _transform(self.encoder, x)
         n, H = x.array.shape
-        get, total, matrix = self.weights.vector, self.gradients.sum, self.weights.matrix
-        slope = multiply(x.tensor, matrix("head.dense.weight").t(), self.buffers("head slope", n, H))
-        inner = self.buffers("head inner", n, H)
-        gelu_forward(slope.array, get("head.dense.bias"), inner.array)
-        y, standard = self.buffers("head y", n, H), self.buffers("head standard", n, H)
-        scale = self.buffers("head scale", n, dtype=torch.float32)
-        gain = get("head.norm.weight")
-        normalise(inner.array, gain, get("head.norm.bias"), standard.array, scale.array, y.array)
+        total, matrix = self.gradients.sum, self.weights.matrix
         outer = self.buffers("head outer", n, H)
         loss = self._decode(y, labels.ravel(), counts.ravel(), outer)
 
         normalise_backward(
-            outer.array, None, standard.array, scale.array, gain,
+            outer.array, None, standard.array, scale.array, self.weights.vector("head.norm.weight"),
             total("head.norm.weight"), total("head.norm.bias"), outer.array,
         )  # fmt: skip
         gelu_backward(outer.array, slope.array, total("head.dense.bias"))
         self.gradients.add_product("head.dense.weight", outer.tensor, x.tensor)
-        self.encoder.backward(multiply(outer.tensor, matrix("head.dense.weight"), inner))
+        self.encoder.backward(multiply(outer.tensor, matrix("head.dense.weight"), self.buffers("head x", n, H)))
         return loss
 
     def _decode(self, y: Numbers, labels: np.ndarray, counts: np.ndarray, outer: Numbers) -> float:
@@ -81,3 +76,23 @@ class MaskedLanguageModelPass:
             self.gradients.add_product_at(TOKENS, logits.tensor, y.tensor, entries)
             whole_gradient[entries] += bias_gradient
         return float(losses.sum(dtype=np.float64))
+
+
+def _transform(encoder: CompiledEncoder, x: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Hidden states [n, H] → what is compared with the token vectors, and GELU's slope and LayerNorm's two."""
+    (n, H), buffers, weights = x.array.shape, encoder.buffers, encoder.weights
+    slope = multiply(x.tensor, weights.matrix("head.dense.weight").t(), buffers("head slope", n, H))
+    inner, standard, y = (buffers(f"head {name}", n, H) for name in ("inner", "standard", "y"))
+    scale = buffers("head scale", n, dtype=torch.float32)
+    gelu_forward(slope.array, weights.vector("head.dense.bias"), inner.array)
+    gain, shift = weights.vector("head.norm.weight"), weights.vector("head.norm.bias")
+    normalise(inner.array, gain, shift, standard.array, scale.array, y.array)
+    return y, slope, standard, scale
+
+
+def masked_lm_logits(encoder: CompiledEncoder, rows: Rows) -> Tensor:
+    """Scores of all entries at the asked positions, float32 [B·M, V]; `encoder` is one of a masked language model."""
+    y, *_ = _transform(encoder, encoder.forward(rows))
+    vectors, bias = encoder.weights.matrix(TOKENS), encoder.weights.vector("head.bias")
+    logits = multiply(y.tensor, vectors.t(), encoder.buffers("logits", len(y.array), len(bias)))
+    return logits.tensor + torch.from_numpy(bias)

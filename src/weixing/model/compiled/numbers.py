@@ -98,7 +98,7 @@ def exp(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
 def exponentials(row, bias, scale, values):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """values = exp(scale · row + bias - top); returns their sum and top. `bias` may be None.
 
-    The largest number is sought only where the sum overflows or vanishes without: a search is slower than all else here.
+    The largest number is sought only where the sum overflows or vanishes without: a search is slower than all else.
     """
     total, top = np.float32(0), np.float32(0)
     for i in range(len(row)):

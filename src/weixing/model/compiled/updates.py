@@ -32,7 +32,7 @@ def sum_of_squares(x):  # type: ignore[no-untyped-def]  # compiled: numba infers
         part = np.float32(0)
         for i in range(len(run)):
             part += run[i] * run[i]
-        total += part
+        total += np.float64(part)
     return total
 
 
@@ -40,8 +40,9 @@ def sum_of_squares(x):  # type: ignore[no-untyped-def]  # compiled: numba infers
 def adamw(x, gradient, mean, square, copy, beta1, beta2, step, root_scale, epsilon, before, after):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """One update of AdamW; all vectors of one length, float32, and numbers of type float32.
 
-    mean and square are the moving averages; then x ← (before · x - step · mean / (root_scale · √square + epsilon)) · after,
-    where before and after hold the weight decay. `copy` (numbers, may be x itself) receives the new x.
+    mean and square are the moving averages; then
+    x ← (before · x - step · mean / (root_scale · √square + epsilon)) · after, before and after being the weight decay.
+    `copy` (numbers, may be x itself) receives the new x.
     """
     rest1, rest2 = ONE - beta1, ONE - beta2
     for i in range(len(x)):

@@ -1,4 +1,4 @@
-"""Threads that compute side by side, each on one core: compiled loops and torch's operations leave Python's lock alone."""
+"""Threads that compute side by side, each on one core: compiled loops and torch leave Python's lock alone."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ class Workers:
         self._pool: ThreadPoolExecutor | None = None
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Results in the order of `items`, at most `count` of which are in work at a time; the first error is raised."""
+        """Results in the order of `items`, `count` of which are in work at a time; the first error is raised."""
         if self.count == 1 or len(items) == 1:
             return [work(item) for item in items]
         if self._pool is None:
@@ -33,7 +33,8 @@ class Workers:
 
 def evenly(sizes: Sequence[int], parts: int) -> list[slice]:
     """Cut a sequence of things of these sizes into at most `parts` runs of about the same size each, none empty."""
-    total, done, runs, start = sum(sizes), 0, [], 0
+    total, done, start = sum(sizes), 0, 0
+    runs: list[slice] = []
     for index, size in enumerate(sizes):
         done += size
         if done * parts >= total * (len(runs) + 1):
@@ -44,7 +45,7 @@ def evenly(sizes: Sequence[int], parts: int) -> list[slice]:
 
 @contextmanager
 def one_thread(workers: Workers | None) -> Iterator[None]:
-    """Where there are workers, torch uses one core outside of them as well: its own idle threads would spin."""
+    """Where there are workers, torch uses one core outside of them: its own idle threads would spin."""
     before = torch.get_num_threads()
     if workers:
         torch.set_num_threads(1)

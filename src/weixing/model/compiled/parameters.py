@@ -1,0 +1,109 @@
+"""Parameters and gradients of a module as compiled passes take them. Pure: they work on the module's own memory."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from weixing.model.compiled.buffers import Buffers, multiply, numbers
+from weixing.model.compiled.elementwise import add_numbers, add_numbers_at, convert, convert_rows
+
+
+class Weights:
+    """The parameters of a module for compiled passes: float32 arrays, and of matrices a copy in the products' type.
+
+    Args:
+        module: whose parameters, on the CPU; they must stay in the same memory.
+        dtype: torch.bfloat16 or torch.float32 (then the copies are the parameters).
+        chosen: of a matrix, by name, the rows that products take, ascending; None: all. Their copy is made anew for
+            every pass (`copy_chosen`).
+    """
+
+    def __init__(
+        self, module: nn.Module, dtype: torch.dtype, chosen: Mapping[str, np.ndarray | None] = MappingProxyType({})
+    ) -> None:
+        self.parameters = dict(module.named_parameters())
+        self.chosen = {name: rows for name, rows in chosen.items() if rows is not None}
+        self._masters = {name: numbers(p) for name, p in self.parameters.items()}
+        self._copies = {
+            name: p if dtype == torch.float32 or p.tensor.dim() < 2 else numbers(p.tensor.to(dtype))
+            for name, p in self._masters.items()
+            if name not in self.chosen
+        }
+        for name, rows in self.chosen.items():
+            self._copies[name] = numbers(torch.empty(len(rows), self.parameters[name].shape[1], dtype=dtype))
+
+    def vector(self, name: str) -> np.ndarray:
+        """The parameter itself, float32."""
+        return self._masters[name].array
+
+    def matrix(self, name: str) -> Tensor:
+        """The copy that products take."""
+        return self._copies[name].tensor
+
+    @property
+    def copies(self) -> dict[Tensor, np.ndarray]:
+        """The copies by parameter, where they have memory of their own: to be kept equal to it."""
+        return {
+            p: self._copies[name].array
+            for name, p in self.parameters.items()
+            if self._copies[name] is not self._masters[name] and name not in self.chosen
+        }
+
+    def copy_chosen(self, share: int, shares: int) -> None:
+        """Bring a share of the copies of chosen rows up to date."""
+        for name, rows in self.chosen.items():
+            part = slice(len(rows) * share // shares, len(rows) * (share + 1) // shares)
+            convert_rows(self._masters[name].array, rows[part], self._copies[name].array[part])
+
+    def refresh(self) -> None:
+        """Bring all copies up to date after the parameters have changed."""
+        for parameter, copy in self.copies.items():
+            convert(parameter.detach().numpy(), copy)
+
+
+class Gradients:
+    """Sums of gradients, float32, by parameter name; those of matrices start anew with `begin`.
+
+    Args:
+        tensors: where they are summed.
+        buffers: for the parts to add.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor], buffers: Buffers) -> None:
+        self.sums = {name: numbers(tensor) for name, tensor in tensors.items()}
+        self.buffers = buffers
+        self._fresh: set[str] = set()
+
+    def begin(self) -> None:
+        """Forget all that was summed up to now."""
+        self._fresh = set(self.sums)
+
+    def finish(self) -> None:
+        """Zeros where nothing came."""
+        for name in self._fresh:
+            self.sums[name].array[...] = 0
+        self._fresh = set()
+
+    def sum(self, name: str) -> np.ndarray:
+        """The sum up to now, to be added to."""
+        array = self.sums[name].array
+        if name in self._fresh:
+            array[...] = 0
+            self._fresh.discard(name)
+        return array
+
+    def add_product(self, name: str, left: Tensor, right: Tensor, rows: slice = slice(None)) -> None:
+        """Add left.T @ right to (some rows of) the gradient of a matrix."""
+        part = multiply(left.t(), right, self.buffers("gradient", left.shape[1], right.shape[1]))
+        whole = rows == slice(None)
+        add_numbers(part.array, self.sums[name].array if whole else self.sum(name)[rows], whole and name in self._fresh)
+        self._fresh.discard(name)
+
+    def add_product_at(self, name: str, left: Tensor, right: Tensor, places: np.ndarray) -> None:
+        """Add left.T @ right to the gradient's rows at `places`; where it comes first, the other rows must be 0."""
+        part = multiply(left.t(), right, self.buffers("gradient", left.shape[1], right.shape[1]))
+        add_numbers_at(part.array, places, self.sums[name].array, name in self._fresh)
+        self._fresh.discard(name)
