@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_BENCH := $(VENV)/.installed-bench
 
-.PHONY: help demo test check-demo lint format clean
+.PHONY: help demo test bench check-demo lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,11 +24,19 @@ $(INSTALLED_DEV): pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(INSTALLED)
 
+$(INSTALLED_BENCH): pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@ $(INSTALLED)
+
 demo: $(INSTALLED)  ## the whole road in a few minutes: corpus, shards, pretraining, export, two tasks, fill-mask
 	$(BIN)/weixing demo --out demo --overwrite
 
 test: $(INSTALLED_DEV)  ## the whole test suite (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2
+
+# `make bench DATA=../data BENCH='pretrain --only 12/768'`; UER_DIR names a checkout of UER-py to measure as well.
+bench: $(INSTALLED_BENCH)  ## speed beside transformers and UER-py (docs/performance.md), 2 hours
+	$(BIN)/python -m bench $(if $(DATA),--data $(DATA)) $(BENCH)
 
 check-demo: $(INSTALLED)  ## run the demo and check what it promises (4 minutes)
 	$(BIN)/python tests/acceptance/check_demo.py

@@ -142,7 +142,7 @@ class _BlockTokenizer:
     """Tokenizes one block of documents; documents that come to no token at all are left out."""
 
     def __init__(self, vocabulary: Vocabulary, whole_words: bool) -> None:
-        self.tokenizer = Tokenizer(vocabulary)
+        self.tokenizer = Tokenizer(vocabulary, bulk=True)
         self.borders = WordBorders(self.tokenizer) if whole_words else None
 
     def __call__(self, block: Block) -> _Tokenized:

@@ -25,10 +25,16 @@ class Tokenizer:
     """BERT-Chinese tokenization: lower-cased, accents stripped, every Chinese character apart, WordPiece for the rest.
 
     Ids contain no [CLS] and [SEP] but those that the text itself spells out, and these only with `specials`.
+
+    Args:
+        vocabulary: the vocabulary.
+        bulk: load the compiled loop at once and use it for batches of any size, for there will be many.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, bulk: bool = False) -> None:
         self.vocabulary = vocabulary
+        if bulk:
+            _ = self._tables
 
     def encode(self, text: str, *, specials: bool = False) -> list[int]:
         """Ids of one text.

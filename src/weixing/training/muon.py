@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from weixing.model.compiled.workers import Workers
+from weixing.zoo import Shape
 
 # Of one Newton-Schulz step, X ← a X + (b A + c A²) X with A = X Xᵀ: they bring every singular value near 1.
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -28,6 +29,7 @@ class Muon(Optimizer):
         lr: learning rate.
         momentum: of the moving average of gradients.
         weight_decay: decoupled.
+        every: updates between two orthogonalisations of a matrix; between them the last direction is gone on in.
         workers: the cores of a CPU; None on other devices.
         dtype: of the matrix products: torch.bfloat16 where the hardware has it.
         updated: called with the parameters after an update.
@@ -39,42 +41,57 @@ class Muon(Optimizer):
         lr: float,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
+        every: int = 1,
         *,
         workers: Workers | None = None,
         dtype: torch.dtype = torch.bfloat16,
         updated: Callable[[Tensor], None] = lambda parameter: None,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "every": every, "updates": 0}
+        )
         self._workers, self._dtype, self._updated = workers, dtype, updated
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure is used here
         """Update every matrix that has a gradient."""
         for group in self.param_groups:
-            matrices = [p for p in group["params"] if p.grad is not None]
-            for p in matrices:
+            jobs: dict[tuple[Any, bool], list[Tensor]] = {}
+            for number, p in enumerate(p for p in group["params"] if p.grad is not None):
                 if not self.state[p]:
                     self.state[p] = {"momentum": torch.zeros_like(p)}
+                # Turns are staggered, so that all updates cost about the same; every matrix has one in the first.
+                turn = "direction" not in self.state[p] or (group["updates"] + number) % group["every"] == 0
+                jobs.setdefault((number if self._workers else p.shape, turn), []).append(p)
+            group["updates"] += 1
+            work = [(matrices, turn) for (_, turn), matrices in jobs.items()]
             if self._workers:
-                largest_first = sorted(matrices, key=lambda p: -p.numel() * min(p.shape))
-                self._workers.map(partial(self._update, group), [[p] for p in largest_first])
+                work.sort(key=lambda job: (-job[1], -job[0][0].numel()))  # the longest first
+                self._workers.map(partial(self._update, group), work)
             else:
-                for shape in {p.shape for p in matrices}:
-                    self._update(group, [p for p in matrices if p.shape == shape])
+                for job in work:
+                    self._update(group, job)
 
     @torch.no_grad()  # a setting of the thread's own
-    def _update(self, group: dict[str, Any], matrices: list[Tensor]) -> None:
-        """One update of matrices of one shape."""
+    def _update(self, group: dict[str, Any], job: tuple[list[Tensor], bool]) -> None:
+        """One update of matrices of one shape, with a new direction if it is their turn."""
+        matrices, turn = job
         rows, columns = matrices[0].shape
         averages = [self.state[p]["momentum"] for p in matrices]
         gradients = [p.grad for p in matrices if p.grad is not None]
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
-        updates = orthogonalise(torch.stack(ahead).to(self._dtype)).unbind()
+        if turn:
+            ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
+            directions = list(orthogonalise(torch.stack(ahead).to(self._dtype)).unbind())
+            if group["every"] > 1:
+                for p, direction in zip(matrices, directions, strict=True):
+                    self.state[p]["direction"] = direction.clone()
+        else:
+            directions = [self.state[p]["direction"] for p in matrices]
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         length = group["lr"] * math.sqrt(max(1, rows / columns))
-        for p, update in zip(matrices, updates, strict=True):
-            p.add_(update, alpha=-length)
+        for p, direction in zip(matrices, directions, strict=True):
+            p.add_(direction, alpha=-length)
             self._updated(p)
 
 
@@ -88,3 +105,22 @@ def orthogonalise(x: Tensor) -> Tensor:
         a = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(a, a, a, beta=B, alpha=C), x, beta=A)
     return x.transpose(1, 2) if tall else x
+
+
+def orthogonalisation_interval(shape: Shape, tokens: int, predicted_share: float, sequence_length: int) -> int:
+    """Updates between two orthogonalisations, so that they take at most a tenth of the operations, within limits.
+
+    An orthogonalisation of m × n costs STEPS · (4 m² n + 2 m³); small updates of wide shapes would spend more on that
+    than on their gradients. The momentum's memory is 20 updates; a direction is kept for 8 at most.
+
+    Args:
+        shape: of the model.
+        tokens: positions an update.
+        predicted_share, sequence_length: as in `Shape.training_flops_per_token`.
+    """
+    H = shape.hidden
+    costs = (4 * n * H * H + 2 * H**3 for n in (3 * H, H, 4 * H, 4 * H))  # queries, keys and values; output; two more
+    cost = shape.layers * STEPS * sum(costs)
+    return min(
+        8, max(1, math.ceil(cost / (0.1 * tokens * shape.training_flops_per_token(sequence_length, predicted_share))))
+    )

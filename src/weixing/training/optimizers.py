@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from weixing.model.compiled.elementwise import convert
 from weixing.model.compiled.workers import Workers
+from weixing.model.heads import MaskedLanguageModel
 from weixing.recipes import Recipe
 from weixing.training.adamw import CompiledAdamW
 from weixing.training.devices import has_bf16
-from weixing.training.muon import Muon
+from weixing.training.muon import Muon, orthogonalisation_interval
 
 
 class UncorrectedAdamW(Optimizer):
@@ -91,7 +92,7 @@ def uer_adamw(
 
 
 def build_optimizers(
-    model: nn.Module,
+    model: MaskedLanguageModel,
     recipe: Recipe,
     device: torch.device,
     workers: Workers | None = None,
@@ -120,6 +121,9 @@ def build_optimizers(
     else:
         optimizers.append(torch.optim.AdamW(groups, **numbers, fused=True))
     if chosen:
+        interval = orthogonalisation_interval(
+            model.encoder.shape, recipe.batch_size * recipe.sequence_length, recipe.masking_rate, recipe.sequence_length
+        )
 
         def follow(parameter: Tensor) -> None:
             if parameter in copies:
@@ -128,7 +132,7 @@ def build_optimizers(
         optimizers.append(
             Muon(
                 matrices, lr=recipe.matrix_learning_rate, momentum=recipe.matrix_momentum,
-                weight_decay=recipe.matrix_weight_decay, workers=workers,
+                weight_decay=recipe.matrix_weight_decay, every=interval, workers=workers,
                 dtype=torch.bfloat16 if has_bf16(device) else torch.float32, updated=follow,
             )
         )  # fmt: skip

@@ -1,0 +1,106 @@
+"""Corpus → shards: MB/s from files in to shards and manifest out, start-up included; tokenization; peak memory."""
+
+from collections.abc import Callable
+
+from bench.children import Finished, run, weixing, worker
+from bench.measure import Case, Check, Measured, Reading, Side, bound, interleave, ratio
+from bench.setting import Setting
+from bench.uer import NAME as UER
+from bench.uer import Uer
+
+COPIES = 8  # of the corpus, which is one file of 8 MB
+ONE, TWO, TOKENIZERS = "weixing", "weixing, 2 workers", "tokenizers"
+
+
+def cases(setting: Setting) -> dict[str, Callable[[], Case]]:
+    """The one case of this section."""
+    return {"corpus → shards": lambda: _measure(setting)}
+
+
+def _measure(setting: Setting) -> Case:
+    copies = 1 if setting.quick else COPIES
+    setting.inputs.shards("packed")  # whatever is compiled at the first use is compiled now
+    sides = [
+        Side(ONE, lambda: read_prepare(setting, copies, workers=1)),
+        Side(TWO, lambda: read_prepare(setting, copies, workers=2)),
+        Side(TOKENIZERS, lambda: _read_tokenizers(setting)),
+    ]
+    uer, skipped = setting.uer, {}
+    if isinstance(uer, Uer):
+        sides.append(Side(UER, lambda: _read_uer(setting, uer, copies)))
+    else:
+        skipped = {UER: uer}
+    measured = interleave("prepare", sides, setting.rounds)
+    one, two, theirs = measured[ONE], measured[TWO], measured.get(UER)
+    return Case(measured, _checks(one, two, measured[TOKENIZERS], theirs), skipped)
+
+
+def _checks(one: Measured, two: Measured, tokenizers: Measured, uer: Measured | None) -> list[Check]:
+    return [
+        ratio("prepare, one process each", one, uer, "mb_per_second", at_least=60, peer=UER),
+        ratio("prepare, one process each, start-up left out", one, uer, "mb_per_second_without_startup", peer=UER),
+        bound("tokenization alone, one process", one, "tokenizing_mb_per_second", "MB/s", at_least=150),
+        ratio("tokenization alone, one core each", one, tokenizers, "tokenizing_mb_per_second", peer="tokenizers"),
+        ratio("prepare, two workers over one", two, one, "mb_per_second", at_least=1.7),
+        ratio("prepare, two workers over one, start-up left out", two, one, "mb_per_second_without_startup"),
+        bound("peak memory, one worker", one, "peak_memory_mb", "MB", at_most=500),
+        bound("peak memory, two workers", two, "peak_memory_mb", "MB", at_most=500),
+    ]  # fmt: skip
+
+
+def read_prepare(setting: Setting, copies: int, workers: int) -> Reading:
+    """`weixing prepare` on the corpus so many times over."""
+    inputs = setting.inputs
+    megabytes = inputs.corpus_bytes(copies) / 1e6
+
+    def once(corpus: str) -> Finished:
+        options = ("--vocab", inputs.vocabulary, "--workers", workers, "--json")
+        try:
+            return inputs.run(weixing("prepare", corpus, "--out", "shards-timed", *options))
+        finally:
+            inputs.remove("shards-timed")
+
+    startup = once(inputs.one_document).seconds
+    done = once(inputs.corpus(copies))
+    return Reading(
+        done.command,
+        {
+            "mb_per_second": megabytes / done.seconds,
+            "seconds": done.seconds,
+            "startup_seconds": startup,
+            "mb_per_second_without_startup": megabytes / max(done.seconds - startup, 1e-3),
+            "tokenizing_mb_per_second": megabytes / done.result["seconds_tokenizing"],
+            "peak_memory_mb": done.peak_memory_mb,
+        },
+    )
+
+
+def _read_uer(setting: Setting, uer: Uer, copies: int) -> Reading:
+    inputs = setting.inputs
+    megabytes = inputs.corpus_bytes(copies) / 1e6
+    try:
+        startup = uer.preprocess(inputs.one_document, "uer-timed.pt").seconds
+        done = uer.preprocess(inputs.corpus(copies), "uer-timed.pt")
+    finally:
+        inputs.remove("uer-timed.pt")
+    return Reading(
+        done.command,
+        {
+            "mb_per_second": megabytes / done.seconds,
+            "seconds": done.seconds,
+            "startup_seconds": startup,
+            "mb_per_second_without_startup": megabytes / max(done.seconds - startup, 1e-3),
+            "peak_memory_mb": done.peak_memory_mb,
+        },
+    )
+
+
+def _read_tokenizers(setting: Setting) -> Reading:
+    inputs = setting.inputs
+    command = worker("hf_tokenize", inputs.corpus(), inputs.vocabulary)
+    done = run(command, inputs.folder, timeout=600, environment={"RAYON_NUM_THREADS": "1"})
+    megabytes = inputs.corpus_bytes() / 1e6
+    return Reading(
+        f"RAYON_NUM_THREADS=1 {done.command}",
+        {"tokenizing_mb_per_second": megabytes / done.result["seconds"], "peak_memory_mb": done.peak_memory_mb},
+    )

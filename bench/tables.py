@@ -1,0 +1,139 @@
+"""Results as Markdown tables: figures by side, a figure by case, checks beside their targets, machines. Pure."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Cases = dict[str, Any]
+"""What a section's result file holds, by case."""
+Column = tuple[str, str, str]
+"""A figure, its heading, and the format of its numbers."""
+
+NOT_MEASURED = "Not measured yet.\n"
+MISSING = "–"
+CHECKS = ("", "measured", "over the rounds", "target", "met")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left, the others to the right."""
+    rules = ["---", *["---:"] * (len(header) - 1)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rules, *rows))
+
+
+def by_side(cases: Cases, columns: Sequence[Column]) -> str:
+    """A row for each side of each case, a column for each of the figures that any of them has."""
+    sides = [(case, name, side) for case, value in cases.items() for name, side in value["sides"].items()]
+    used = [column for column in columns if any(column[0] in side["figures"] for _, _, side in sides)]
+    if not used:
+        return NOT_MEASURED
+    rows = [
+        [f"{case}: {name}" if len(cases) > 1 else name, *(cell(side, figure, form) for figure, _, form in used)]
+        for case, name, side in sides
+    ]
+    return table(["", *(heading for _, heading, _ in used)], rows)
+
+
+def by_case(cases: Cases, figure: str, form: str, more: Sequence[Column] = (), of: str = "") -> str:
+    """A row for each case, a column for each side that has the figure, then columns of further figures `of` a side."""
+    names = dict.fromkeys(
+        name for case in cases.values() for name, side in case["sides"].items() if figure in side["figures"]
+    )
+    if not names:
+        return NOT_MEASURED
+    rows = [
+        [
+            case,
+            *(cell(value["sides"].get(name), figure, form) for name in names),
+            *(cell(value["sides"].get(of), extra, extra_form) for extra, _, extra_form in more),
+        ]
+        for case, value in cases.items()
+    ]
+    return table(["", *names, *(heading for _, heading, _ in more)], rows)
+
+
+def cell(side: dict[str, Any] | None, figure: str, form: str) -> str:
+    """Median (min–max) of a figure; a dash where it was not measured, FAILED where the side failed at once."""
+    if side is None or figure not in side["figures"]:
+        return "FAILED" if side and side["failure"] and not side["figures"] else MISSING
+    numbers = side["figures"][figure]
+    median = format(numbers["median"], form)
+    if len(numbers["values"]) == 1:
+        return median
+    return f"{median} ({format(numbers['min'], form)}–{format(numbers['max'], form)})"
+
+
+def number(value: float | None) -> str:
+    """A bare number for people, in about three digits; a small one as a power of ten."""
+    if value is None:
+        return MISSING
+    size = abs(value)
+    if size >= 100:
+        return f"{value:,.0f}"
+    if size >= 1:
+        return f"{value:.2f}"
+    return f"{value:.1e}" if 0 < size < 1e-3 else f"{value:.3f}"
+
+
+def check_row(check: dict[str, Any]) -> list[str]:
+    """A check as a row: what, value, over the rounds, target, whether it is met."""
+    unit = check["unit"] if check["unit"] in ("", "×") else f" {check['unit']}"
+    value, low, high, target = check["value"], check["low"], check["high"], check["target"]
+    sense = "at least" if check["at_least"] else "at most"
+    return [
+        f"{check['name']}, against {check['peer']}" if check["peer"] else check["name"],
+        MISSING if value is None else number(value) + unit,
+        MISSING if low is None or low == high else f"{number(low)}–{number(high)}",
+        MISSING if target is None else f"{sense} {target:g}{unit}",
+        {True: "yes", False: "**no**", None: MISSING}[check["met"]],
+    ]
+
+
+def checks_table(sections: Sequence[Cases], targets_alone: bool = False) -> str:
+    """Every check of these sections, or every one that has a target."""
+    checks = [check for cases in sections for case in cases.values() for check in case["checks"]]
+    rows = [check_row(check) for check in checks if check["target"] is not None or not targets_alone]
+    return table(CHECKS, rows) if rows else NOT_MEASURED
+
+
+def notes(cases: Cases) -> str:
+    """Sides that failed, with the last line of what they said, and sides that were left out."""
+    lines = []
+    for name, case in cases.items():
+        for side, value in case["sides"].items():
+            if value["failure"]:
+                lines.append(f"- {name}: {side} failed: `{value['failure'].splitlines()[-1]}`\n")
+        lines += [f"- {name}: {side} left out: {reason}.\n" for side, reason in case["skipped"].items()]
+    return "\n" + "".join(lines) if lines else ""
+
+
+def commands(sides: Iterable[dict[str, Any]]) -> str:
+    """What was run for these sides."""
+    lines = dict.fromkeys(f"{side['command']}\n" for side in sides if side["command"])
+    return f"\n```\n{''.join(lines)}```\n" if lines else ""
+
+
+def machines(results: dict[str, Cases]) -> str:
+    """The machines, versions and inputs that the results come from, each with the sections measured so."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    loads = []
+    for section, cases in results.items():
+        for case in cases.values():
+            machine = case["machine"]
+            where = (
+                machine["processor"],
+                f"{machine['cores']} cores",
+                f"{machine['memory_gb']:g} GB",
+                machine["system"],
+            )
+            what = [f"{name} {version}" for name, version in case["versions"].items()]
+            line = f"{', '.join((*where, *what))}. Inputs: {case['measured_on']}. Rounds: {case['rounds']}."
+            groups.setdefault(line, []).append((section, case["measured"][:10]))
+            loads.append(machine["load_before"])
+    if not loads:
+        return NOT_MEASURED
+    lines = []
+    for line, measured in groups.items():
+        first, last = min(day for _, day in measured), max(day for _, day in measured)
+        when = first if first == last else f"{first} to {last}"
+        lines.append(f"- {', '.join(dict.fromkeys(section for section, _ in measured))} ({when}): {line}\n")
+    return f"{''.join(lines)}\nLoad before a case: median {statistics.median(loads):.1f}, most {max(loads):.1f}.\n"
