@@ -1,5 +1,6 @@
 """The package's own names, and what importing it costs."""
 
+import inspect
 import subprocess
 import sys
 
@@ -16,3 +17,9 @@ def test_the_version_is_that_of_the_installed_package() -> None:
     from importlib.metadata import version
 
     assert weixing.__version__ == version("weixing")
+
+
+def test_load_takes_all_that_the_inference_room_takes() -> None:
+    from weixing.inference.model import load
+
+    assert inspect.signature(weixing.load).parameters == inspect.signature(load).parameters

@@ -30,16 +30,16 @@ def __getattr__(name: str) -> str:
     return version("weixing")
 
 
-def load(name: str, backend: str = "auto") -> "Model":
+def load(name: str, backend: str = "auto", precision: str = "float32") -> "Model":
     """The model called `name`, ready for `fill_mask` and `features`.
 
     Args:
         name: a folder in Hugging Face layout, a run folder, a hub id, or a shape (``2/128``: fresh random weights).
-        backend: what computes it; see `weixing.inference.model.load`.
+        backend, precision: what computes it, and how; see `weixing.inference.model.load`.
 
     Raises:
-        UserError: no model has this name, its files are wrong, or there is no such backend.
+        UserError: no model has this name, its files are wrong, or there is no such backend or precision.
     """
     from weixing.inference.model import load
 
-    return load(name, backend)
+    return load(name, backend, precision)

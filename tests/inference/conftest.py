@@ -16,7 +16,7 @@ POSITIONS = 24
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A 2/128 model of 24 positions with a vocabulary of 36 tokens."""
+    """A 2/128 model of 24 positions with a vocabulary of 34 tokens."""
     vocabulary = Vocabulary(
         [*SPECIAL_TOKENS, *"中国的首都是北南京上海你好世界一二三四五六七八九十。，", "hello", "##s"]
     )

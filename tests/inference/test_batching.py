@@ -26,8 +26,8 @@ def test_sorting_leaves_no_text_longer_than_one_of_the_batch_before(lengths: lis
         assert min(before) >= max(after)
 
 
-def test_padding_is_on_the_right_and_marked() -> None:
-    ids, real = pad([np.array([2, 7, 8, 3]), np.array([2, 3])], pad_id=9)
+def test_padding_is_on_the_right_and_the_lengths_are_told() -> None:
+    ids, lengths = pad([np.array([2, 7, 8, 3]), np.array([2, 3])], pad_id=9)
     assert ids.tolist() == [[2, 7, 8, 3], [2, 3, 9, 9]]
-    assert real.tolist() == [[True] * 4, [True, True, False, False]]
+    assert lengths.tolist() == [4, 2]
     assert ids.dtype == np.int64

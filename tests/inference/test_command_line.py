@@ -42,11 +42,37 @@ def test_features_writes_a_row_for_each_line_and_reports_what_it_did(
     arguments = ["features", "--input", str(texts), "--model", str(folder), "--out", str(out)]
     assert run([*arguments, "--pooling", "cls", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report) == ["texts", "tokens", "seconds", "texts_per_second", "shape", "output"]
+    keys = ["texts", "tokens", "seconds", "texts_per_second", "backend", "precision", "shape", "output"]
+    assert list(report) == keys
+    assert (report["backend"], report["precision"]) == ("compiled", "float32")
     assert (report["texts"], report["tokens"], report["shape"]) == (4, 4 + 2 + 6 + 24, [4, 128])
     assert report["texts_per_second"] == pytest.approx(4 / report["seconds"], rel=0.05)
     assert report["output"] == str(out)
     np.testing.assert_array_equal(np.load(out), weixing.load(str(folder)).features(LINES, "cls"))
+
+
+@pytest.mark.parametrize("backend", ["torch", "compiled"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_backend_and_precision_are_those_that_were_asked_for_and_are_told(
+    backend: str, precision: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "vectors.npy"
+    arguments = ["features", "你好世界", "--model", str(folder), "--out", str(out), "--backend", backend]
+    assert run([*arguments, "--precision", precision, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    model = weixing.load(str(folder), backend, precision)
+    assert (report["backend"], report["precision"]) == (model.backend.name, model.precision)
+    np.testing.assert_array_equal(np.load(out), model.features(["你好世界"]))
+    assert run([*arguments, "--precision", precision, "--overwrite"]) == 0
+    assert f", mean, {model.precision} → " in capsys.readouterr().out
+
+
+def test_fill_mask_takes_a_precision(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["fill-mask", "首都是[MASK]京。", "--model", str(folder), "--json"]
+    for precision in ("float32", "bf16"):
+        assert run([*arguments, "--precision", precision]) == 0
+        expected = weixing.load(str(folder), precision=precision).fill_mask("首都是[MASK]京。")
+        assert json.loads(capsys.readouterr().out) == expected
 
 
 def test_features_of_one_text_are_the_mean_over_its_tokens(folder: Path, tmp_path: Path) -> None:
@@ -89,7 +115,9 @@ def test_an_output_that_exists_is_kept_unless_it_may_be_overwritten(
         (["features", "你好", "--out", "x.npz"], ".npy"),
         (["features", "你好", "--out", "x.npy", "--pooling", "tokens"], ".npz"),
         (["features", "你好", "--out", "x.npy", "--pooling", "max"], "'max'"),
-        (["features", "你好", "--out", "x.npy", "--backend", "abacus"], "auto or torch"),
+        (["features", "你好", "--out", "x.npy", "--backend", "abacus"], "auto or torch or compiled"),
+        (["features", "你好", "--out", "x.npy", "--precision", "int8"], "'int8'"),
+        (["fill-mask", "[MASK]", "--precision", "int8"], "'int8'"),
         (["features", "--input", "nowhere.txt", "--out", "x.npy"], "nowhere.txt"),
         (["features", "--input", "empty.txt", "--out", "x.npy"], "empty.txt"),
         (["features", "--input", "latin.txt", "--out", "x.npy"], "latin.txt:2"),

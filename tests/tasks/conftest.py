@@ -70,5 +70,14 @@ def task_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
+def pairs_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """As `task`, each text cut in two at any place."""
+    folder = tmp_path_factory.mktemp("pairs")
+    (folder / "train.tsv").write_text(rows(300, seed=1, pairs=True), encoding="utf-8")
+    (folder / "dev.tsv").write_text(rows(60, seed=2, pairs=True), encoding="utf-8")
+    return load_task("pairs", folder / "train.tsv", folder / "dev.tsv")
+
+
+@pytest.fixture(scope="session")
 def task(task_files: tuple[Path, Path]) -> Task:
     return load_task("tiny", *task_files)

@@ -12,14 +12,21 @@ import torch
 
 from weixing.errors import UserError
 from weixing.formats.huggingface import export_masked_lm, import_classifier, import_masked_lm
+from weixing.model.compiled.workers import Workers
 from weixing.model.encoder import Encoder
+from weixing.model.heads import MaskedLanguageModel
+from weixing.model.initialisation import initialise
 from weixing.tasks.cells import Cell, grid
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Task
 from weixing.tasks.finetune import Outcome, fine_tune, predict
 from weixing.tasks.grid import Summary, run_grid
 from weixing.tasks.results import Result, read_results
+from weixing.tasks.steps import AutogradSteps, make_steps
 from weixing.text.tokenizer import Tokenizer
+from weixing.text.vocabulary import Vocabulary
+from weixing.training.optimizers import uer_adamw
+from weixing.zoo import Shape
 
 CPU = torch.device("cpu")
 CELL = Cell(epochs=3, batch_size=16, learning_rate=1e-3, seed=7)
@@ -71,6 +78,30 @@ def test_a_cell_gives_the_same_number_whatever_was_drawn_before_it(tune, encoder
         assert torch.equal(tensor, before[name]), name
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_cell_repeats_bit_for_bit_on_one_core_and_on_two(tune, cores: int, precision: str) -> None:
+    torch.set_num_threads(cores)  # of this test alone: see tests/conftest.py
+    outcomes = [tune(replace(CELL, epochs=2), precision=precision) for _ in range(2)]
+    assert outcomes[0].epoch_losses == outcomes[1].epoch_losses
+    assert np.array_equal(outcomes[0].probabilities, outcomes[1].probabilities)
+    for first, second in zip(*(outcome.model.parameters() for outcome in outcomes), strict=True):
+        assert torch.equal(first, second)
+    assert torch.get_num_threads() == cores
+
+
+def test_without_dropout_a_cell_is_the_same_by_compiled_passes_and_by_autograd(
+    tune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weixing.tasks.finetune.DROPOUT", 0.0)
+    cell = Cell(epochs=2, batch_size=16, learning_rate=3e-4, seed=7)
+    compiled = tune(cell)
+    monkeypatch.setattr("weixing.tasks.finetune.Workers", lambda: None)
+    autograd = tune(cell)
+    assert compiled.epoch_losses == pytest.approx(autograd.epoch_losses, rel=1e-5)
+    np.testing.assert_allclose(compiled.probabilities, autograd.probabilities, atol=1e-4)
+
+
 def test_the_seed_matters_and_the_global_random_state_does_not_move(tune) -> None:
     state = torch.get_rng_state()
     first, second = tune(CELL), tune(replace(CELL, seed=8))
@@ -81,16 +112,14 @@ def test_the_seed_matters_and_the_global_random_state_does_not_move(tune) -> Non
 def test_the_first_update_has_learning_rate_0_the_peak_comes_after_a_tenth_and_the_last_is_close_to_0(
     tune, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import weixing.tasks.finetune as module
-
     rates: list[float] = []
 
-    class Recorder(module.UncorrectedAdamW):
-        def step(self, closure=None) -> None:
-            rates.append(self.param_groups[0]["lr"])
-            super().step(closure)
+    def recorded(*arguments, **options) -> torch.optim.Optimizer:
+        optimizer = uer_adamw(*arguments, **options)
+        optimizer.register_step_pre_hook(lambda *_: rates.append(optimizer.param_groups[0]["lr"]))
+        return optimizer
 
-    monkeypatch.setattr(module, "UncorrectedAdamW", Recorder)
+    monkeypatch.setattr("weixing.tasks.finetune.uer_adamw", recorded)
     outcome = tune(Cell(epochs=2, batch_size=30, learning_rate=1e-3, seed=7))
     assert len(rates) == outcome.steps == 20
     assert rates[0] == 0
@@ -107,7 +136,7 @@ def test_dev_scores_do_not_depend_on_batches_or_padding(tune, task: Task, tokeni
             alone = dev.batch(torch.tensor([row]), int(dev.lengths[row]))
             logits = outcome.model(alone.ids, alone.token_types)
             np.testing.assert_allclose(logits.softmax(1)[0].numpy(), outcome.probabilities[row], atol=1e-5)
-    again = predict(outcome.model, dev, max_length=32, device=CPU, precision="float32")
+    again = predict(make_steps(outcome.model, "float32", 0.1, Workers()), dev, 2, max_length=32)
     assert np.array_equal(again, outcome.probabilities)
     right = again.argmax(1) == np.array([int(label) for label in task.dev.labels])
     assert outcome.correct == right.sum()
@@ -172,7 +201,7 @@ def test_the_exported_model_is_the_best_cell(run, tmp_path: Path, task: Task) ->
     assert summary.best.cell == CELL
     model, vocabulary, labels = import_classifier(tmp_path / "out" / "model")
     dev = encode_examples(task.dev, labels, Tokenizer(vocabulary), 32)
-    probabilities = predict(model, dev, max_length=32, device=CPU, precision="float32")
+    probabilities = predict(AutogradSteps(model, "float32"), dev, 2, max_length=32)
     right = (probabilities.argmax(1) == dev.labels.numpy()).sum()
     assert right == summary.best.correct
 
@@ -232,6 +261,18 @@ def test_a_folder_of_results_is_kept_unless_it_may_be_overwritten(run, tmp_path:
     assert [result.seed for result in read_results([tmp_path / "out"])] == [8]
     assert len(list((tmp_path / "out" / "predictions").iterdir())) == 1
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_pairs_for_a_model_of_one_token_type_are_refused_and_nothing_is_written(
+    pairs_task: Task, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    model = MaskedLanguageModel(Shape(1, 64, len(vocabulary), positions=64, token_types=1))
+    initialise(model)
+    export_masked_lm(model, vocabulary, tmp_path / "one-type")
+    with pytest.raises(UserError, match="pairs of texts for a model of one token type"):
+        run_grid(str(tmp_path / "one-type"), pairs_task, [CELL], tmp_path / "out", device=CPU, precision="float32",
+                 max_length=32)  # fmt: skip
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("max_length", [4, 65])

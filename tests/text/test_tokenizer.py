@@ -144,11 +144,13 @@ def test_no_text_and_empty_texts_are_encoded(builtin):
         assert offsets.tolist() == [0] * (len(texts) + 1)
 
 
-@pytest.mark.parametrize("repeat", [1, 20_000], ids=["few texts", "many texts"])
+@pytest.mark.parametrize(
+    ("repeat", "compiled"), [(1, False), (1, True), (20_000, False)], ids=["few texts", "few, compiled", "many texts"]
+)
 @pytest.mark.parametrize("specials", [False, True])
-def test_a_batch_is_its_texts_one_by_one(builtin, specials, repeat):
+def test_a_batch_is_its_texts_one_by_one(builtin, specials, repeat, compiled):
     texts = ["中国的首都是[MASK]京。", "Hello\u302e wORLD", "", "[CLS]甲[SEP]乙[sep]", "  ", "①[UNK][PAD]"] * repeat
-    fresh = Tokenizer(builtin.vocabulary)
+    fresh = Tokenizer(builtin.vocabulary, bulk=compiled)
     ids, offsets = fresh.encode_batch(texts, specials=specials)
     expected = rust_ids(builtin, texts[:6], specials)
     assert [fresh.encode(text, specials=specials) for text in texts[:6]] == expected

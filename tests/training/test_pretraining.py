@@ -10,11 +10,13 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from weixing.data.prepare import prepare
+from weixing.data.reach import reach_of
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.formats.huggingface import export_masked_lm, import_masked_lm
@@ -29,7 +31,7 @@ from weixing.training.start import pretrain
 OPTIONS = (
     *("--data", "--model", "--init", "--recipe", "--steps", "--batch-size", "--micro-batch-size", "--learning-rate"),
     *("--matrix-learning-rate", "--masking-rate", "--masking-unit", "--shuffle-window", "--seed", "--precision"),
-    *("--eval-data", "--report-every", "--eval-every", "--save-every"),
+    *("--no-compile", "--eval-data", "--report-every", "--eval-every", "--save-every"),
 )
 
 
@@ -108,7 +110,7 @@ def test_a_kill_while_a_checkpoint_is_written_falls_back_to_the_one_before(tiny_
 def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path, recipe, tolerance, monkeypatch):
     # By autograd in float64, where sums in another order differ by rounding alone (compiled gradients, in float32, have
     # this promise in test_gradients.py); dropout draws depend on the batch, so it is off.
-    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries):
+    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries, compiled):
         return AutogradGradients(model.double(), precision, micro_batch_size, entries)
 
     monkeypatch.setattr("weixing.training.pretraining.make_gradients", by_autograd)
@@ -127,10 +129,10 @@ def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path,
 @pytest.mark.parametrize("recipe", ["weixing", "uer"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_by_compiled_gradients_is_the_run_by_autograd(tiny_shards, tmp_path, recipe, workers, monkeypatch):
-    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries):
+    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries, compiled):
         return AutogradGradients(model, precision, micro_batch_size, entries)
 
-    def compiled(model, precision, device, *, dropout, micro_batch_size, entries):
+    def compiled(model, precision, device, *, dropout, micro_batch_size, entries, compiled):
         return CompiledGradients(model, precision, Workers(workers), 0.0, micro_batch_size, entries)
 
     monkeypatch.setattr("weixing.model.encoder.Encoder.set_dropout", lambda self, dropout: None)
@@ -143,6 +145,18 @@ def test_a_run_by_compiled_gradients_is_the_run_by_autograd(tiny_shards, tmp_pat
         norms = [report["grad_norm"] for report in read_metrics(output) if "grad_norm" in report]
         done.append([run.train_loss, run.eval_loss, *norms])
     assert done[1] == pytest.approx(done[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("recipe", ["weixing", "uer"])
+def test_entries_that_no_row_holds_end_as_rare_ones_unless_the_recipe_trains_them_too(tiny_shards, tmp_path, recipe):
+    train(tiny_shards, tmp_path / "run", model="2/64", recipe=recipe, steps=3, batch_size=4)
+    model, vocabulary = import_masked_lm(tmp_path / "run" / "model")
+    reach = reach_of(ShardSet(tiny_shards))
+    unreached = np.setdiff1d(np.arange(len(vocabulary)), reach.entries)
+    assert len(unreached)
+    for rows in (model.encoder.embeddings.token.weight, model.head.bias):
+        as_rare = torch.isclose(rows[unreached], rows[reach.rarest].mean(0), rtol=1e-5, atol=1e-7)
+        assert as_rare.all() if recipe == "weixing" else not as_rare.all()
 
 
 @pytest.mark.parametrize("recipe", ["weixing", "uer"])
@@ -197,7 +211,7 @@ def test_reported_loss_is_the_mean_over_predicted_positions(tiny_shards, tmp_pat
     sums = []
     original = Run._stop_if_not_finite
     monkeypatch.setattr(
-        Run, "_stop_if_not_finite", lambda self, loss, norm: (sums.append(loss), original(self, loss, norm))
+        Run, "_stop_if_not_finite", lambda self, reading: (sums.append(reading.loss), original(self, reading))
     )
     train(tiny_shards, tmp_path / "run", model="2/64", steps=4, batch_size=4, report_every=2)
     reported = [report["train_loss"] for report in read_metrics(tmp_path / "run")]

@@ -72,7 +72,8 @@ def run(
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        print(f"{len(texts):,} texts ({result['tokens']:,} tokens) in {seconds:.2f} s, {pooling} → {out}")
+        how = f"{pooling}, {loaded.precision}"
+        print(f"{len(texts):,} texts ({result['tokens']:,} tokens) in {seconds:.2f} s, {how} → {out}")
 
 
 def _lines(path: Path) -> list[str]:

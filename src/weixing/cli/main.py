@@ -82,6 +82,9 @@ def _of_the_machine(error: Exception) -> str | None:
             f"out of memory: {str(error).partition('. ')[0] or 'the machine has no more'}. Lower --micro-batch-size "
             "(pretrain), --batch-sizes (finetune) or --batch-tokens (features), or free memory, then repeat."
         )
+    if any(kind.__name__ == "TorchDynamoException" for kind in type(error).__mro__):  # no compiler, or an old driver
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        return f"torch.compile failed: {reason.strip()} Start again with --no-compile."
     return None
 
 

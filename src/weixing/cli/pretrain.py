@@ -29,6 +29,7 @@ def run(
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints. Default: 10 minutes.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
+    no_compile: Annotated[bool, typer.Option("--no-compile", help="On a GPU, leave torch.compile out.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -48,8 +49,8 @@ def run(
         "--batch-size": batch_size, "--micro-batch-size": micro_batch_size, "--learning-rate": learning_rate,
         "--matrix-learning-rate": matrix_learning_rate, "--masking-rate": masking_rate,
         "--masking-unit": masking_unit, "--shuffle-window": shuffle_window, "--seed": seed,
-        "--precision": precision, "--eval-data": eval_data, "--report-every": report_every,
-        "--eval-every": eval_every, "--save-every": save_every,
+        "--precision": precision, "--no-compile": no_compile or None, "--eval-data": eval_data,
+        "--report-every": report_every, "--eval-every": eval_every, "--save-every": save_every,
     }  # fmt: skip
     done = pretrain(
         given, out, load=load_masked_lm, export=partial(export_masked_lm, overwrite=True),

@@ -29,7 +29,10 @@ def isolate_documents(ids: Tensor, cls_id: int) -> tuple[Tensor, Tensor, Tensor]
     return first, last, place - first
 
 
-def attention_mask(first: Tensor, last: Tensor) -> Tensor:
-    """The same as a mask: bool [B, T, T], True where a query (dimension 1) sees a key (dimension 2)."""
-    key = torch.arange(first.shape[1], device=first.device)
+def attention_mask(first: Tensor, last: Tensor, keys: int | None = None) -> Tensor:
+    """The same as a mask: bool [B, T, T], True where a query (dimension 1) sees a key (dimension 2).
+
+    With `keys`, for some queries of rows that long: [B, M] each → [B, M, keys].
+    """
+    key = torch.arange(keys or first.shape[1], device=first.device)
     return (key >= first[:, :, None]) & (key < last[:, :, None])

@@ -68,7 +68,7 @@ class Masking:
         ordinary[never] = False
         self._is_ordinary = ordinary.to(device)
         if drawn_from is not None:
-            ordinary &= torch.zeros_like(ordinary).index_fill_(0, torch.from_numpy(drawn_from), True)
+            ordinary = ordinary & torch.zeros_like(ordinary).index_fill_(0, torch.from_numpy(drawn_from), True)
         self._drawn_from = torch.nonzero(ordinary).flatten().to(device)
 
     def slots(self, sequence_length: int) -> int:

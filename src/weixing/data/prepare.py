@@ -69,8 +69,8 @@ def prepare(
         layout: see `weixing.data.packing.RowPacker`.
         documents: what a document is in a .txt corpus: a line, or lines up to an empty one.
         whole_words: find and store word borders (needs jieba).
-        workers: how many tokenize at a time: threads, for the compiled tokenizer holds no Python lock; with
-            `whole_words` processes, for jieba does.
+        workers: how many tokenize at a time: threads, for the compiled tokenizer holds no Python lock (parsing JSON
+            does, so for .jsonl two are little faster than one); with `whole_words` processes, for jieba is Python.
 
     Raises:
         UserError: anything wrong with the corpus, the options or the output.

@@ -4,7 +4,8 @@ Shapes: B texts, T positions, H hidden units, M asked positions, V vocabulary en
 """
 
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import LifoQueue
+from threading import Lock
 from typing import Literal, Protocol, cast
 
 import numpy as np
@@ -37,7 +38,7 @@ class Backend(Protocol):
     precision: Precision
 
     def pool(self, texts: Sequence[Padded], pooling: Pooling, on_batch: Callable[[int], None]) -> list[np.ndarray]:
-        """Of each batch float32 [B, H] (``cls``, ``mean``) or [B, T, H] (``tokens``); `on_batch` hears each B."""
+        """Of each batch float32 [B, H] (``cls``, ``mean``) or [B, T, H] (``tokens``); `on_batch` hears B each time."""
 
     def logits(self, ids: np.ndarray, places: np.ndarray) -> Tensor:
         """Of one text, int64 [1, T], the scores at some places, int64 [1, M]: float32 [M, V]."""
@@ -83,6 +84,9 @@ class TorchBackend:
 class CompiledBackend:
     """Compiled passes: every core takes whole batches of `pool`; one text has all cores for its matrix products.
 
+    Several threads may call at once: each pass takes an encoder, and memory with it, for as long as it lasts. All
+    passes are in inference mode, as torch lets memory that was made in it be written to in it alone.
+
     Args:
         model: on the CPU.
         precision: of the matrix products.
@@ -95,29 +99,34 @@ class CompiledBackend:
         dtype = product_type(precision)
         self.weights = Weights(model, dtype)
         prefix = "" if isinstance(model, Encoder) else "encoder."
-        self._free: SimpleQueue[CompiledEncoder] = SimpleQueue()
+        self._free: LifoQueue[CompiledEncoder] = LifoQueue()  # first the one whose memory is still in the cache
         for _ in range(self.workers.count):
             self._free.put(CompiledEncoder(encoder_of(model), self.weights, None, Buffers(dtype), prefix))
 
     def pool(self, texts: Sequence[Padded], pooling: Pooling, on_batch: Callable[[int], None]) -> list[np.ndarray]:
         """As in `Backend`."""
+        telling = Lock()
 
+        @torch.inference_mode()  # a setting of the thread's own
         def work(batch: Padded) -> np.ndarray:
             ids, lengths = batch
             asked = np.zeros((len(ids), 1), np.int64) if pooling == "cls" else None
             last = np.ascontiguousarray(np.broadcast_to(lengths[:, None], ids.shape))
             encoder = self._free.get()
             try:
-                hidden = encoder.forward(Rows.of(ids, last=last, asked=asked)).tensor.float()
+                encoder.forward(Rows.of(ids, last=last, asked=asked))
+                hidden = encoder.exact.tensor
                 result = _pooled(hidden.view(len(ids), -1, hidden.shape[1]), lengths, pooling)
             finally:
                 self._free.put(encoder)
-            on_batch(len(ids))
+            with telling:
+                on_batch(len(ids))
             return result
 
         with one_thread(self.workers):
             return self.workers.map(work, texts)
 
+    @torch.inference_mode()
     def logits(self, ids: np.ndarray, places: np.ndarray) -> Tensor:
         """As in `Backend`."""
         encoder = self._free.get()

@@ -9,6 +9,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weixing.model.attention import Attention, Mask, attend, masks, select_positions
 from weixing.zoo import HEAD_UNITS, Shape
 
 LAYER_NORM_EPSILON = 1e-12
@@ -42,8 +43,8 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(hidden, hidden)
         self.dropout = nn.Dropout(dropout)  # on the attention probabilities, inside the kernel
 
-    def forward(self, x: Tensor, mask: Tensor | None, asking: Tensor | None = None) -> Tensor:
-        """[B, T, H], mask bool broadcastable to [B, A, T, T] or None → [B, T, H].
+    def forward(self, x: Tensor, mask: Mask, asking: Tensor | None = None) -> Tensor:
+        """[B, T, H] → [B, T, H]; the mask is for the positions that ask.
 
         With `asking` [B, M, H], what some positions hold: these alone ask, all T are looked at → [B, M, H].
         """
@@ -55,8 +56,7 @@ class SelfAttention(nn.Module):
             q = F.linear(asking, weight[:H], bias[:H])
             k, v = F.linear(x, weight[H:], bias[H:]).split(H, dim=2)
         q, k, v = (part.unflatten(2, (-1, HEAD_UNITS)).transpose(1, 2) for part in (q, k, v))
-        probability = self.dropout.p if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=probability)
+        y = attend(q, k, v, mask, self.dropout.p if self.training else 0.0)
         return self.output(y.transpose(1, 2).flatten(2))
 
 
@@ -84,15 +84,10 @@ class Layer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Mask, keep: Tensor | None = None) -> Tensor:
         """[B, T, H], mask as in SelfAttention → [B, T, H]; with `keep` int64 [B, M] → those positions, [B, M, H]."""
-        if keep is None:
-            asking, y = x, self.attention(x, mask)
-        else:
-            asking = select_positions(x, keep)
-            if mask is not None and mask.shape[2] > 1:
-                mask = select_positions(mask[:, 0], keep)[:, None]
-            y = self.attention(x, mask, asking)
+        asking = x if keep is None else select_positions(x, keep)
+        y = self.attention(x, mask, None if keep is None else asking)
         x = self.attention_norm(asking + self.dropout(y))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
 
@@ -116,7 +111,7 @@ class Encoder(nn.Module):
         self,
         ids: Tensor,
         token_types: Tensor | None = None,
-        attention: Tensor | None = None,
+        attention: Attention = None,
         positions: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> Tensor:
@@ -125,27 +120,19 @@ class Encoder(nn.Module):
         Args:
             ids: int64 [B, T].
             token_types: int64 [B, T]; None: 0 everywhere.
-            attention: bool [B, T], True where a token is real; or bool [B, T, T], True where a query (dimension 1)
-                may see a key (dimension 2); None: every position sees every position, the quickest.
+            attention: what each position sees (`weixing.model.attention`); None: every other, the quickest.
             positions: int64 [B, T]; None: 0 … T-1.
             keep: int64 [B, M], positions within each row. The last layer asks and feeds forward at these alone, which
                 saves most of its work and changes nothing else; a model of L layers costs almost L - 1.
         """
-        mask = attention
-        if attention is not None:
-            mask = attention[:, None, None, :] if attention.dim() == 2 else attention[:, None, :, :]
+        mask, last_mask = masks(attention, keep, self.embeddings.dropout.p if self.training else 0.0)
         x = self.embeddings(ids, token_types, positions)
         for layer in self.layers[:-1]:
             x = layer(x, mask)
-        return cast(Tensor, self.layers[-1](x, mask, keep))
+        return cast(Tensor, self.layers[-1](x, last_mask, keep))
 
     def set_dropout(self, dropout: float) -> None:
         """Change the dropout probability of every place that has one (a loaded model starts with 0)."""
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
-
-
-def select_positions(x: Tensor, positions: Tensor) -> Tensor:
-    """[B, T, N] at int64 [B, M] positions of each row → [B, M, N]."""
-    return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weixing.model.attention import Attention
+from weixing.model.cross_entropy import decoded_cross_entropy
 from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
 from weixing.zoo import Shape
 
@@ -48,7 +50,7 @@ class MaskedLanguageModel(nn.Module):
         self,
         ids: Tensor,
         token_types: Tensor | None = None,
-        attention: Tensor | None = None,
+        attention: Attention = None,
         positions: Tensor | None = None,
         predict: Tensor | None = None,
     ) -> Tensor:
@@ -67,7 +69,7 @@ class MaskedLanguageModel(nn.Module):
         predict: Tensor,
         labels: Tensor,
         weights: Tensor,
-        attention: Tensor | None = None,
+        attention: Attention = None,
         positions: Tensor | None = None,
         entries: Tensor | None = None,
     ) -> Tensor:
@@ -85,9 +87,7 @@ class MaskedLanguageModel(nn.Module):
         labels = labels.flatten()
         if entries is not None:
             vectors, bias, labels = vectors[entries], bias[entries], torch.searchsorted(entries, labels)
-        logits = F.linear(x, vectors, bias)
-        losses = F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none")
-        return (losses * weights.flatten()).sum()
+        return decoded_cross_entropy(x, vectors, bias, labels, weights.flatten())
 
 
 class Classifier(nn.Module):

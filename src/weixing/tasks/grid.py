@@ -70,7 +70,7 @@ def run_grid(
         resume: leave out the cells that are in `out` already; its settings must be the same.
 
     Raises:
-        UserError: `out` exists; it was made with other settings; the model takes no rows of `max_length`.
+        UserError: `out` exists; it was made with other settings; the model takes no rows of `max_length`, or no pairs.
     """
     began = time.monotonic()
     _require_folder(out, overwrite, resume)
@@ -80,6 +80,8 @@ def run_grid(
         raise UserError(
             f"rows of {max_length} tokens", where="--max-length", accepted=f"{SHORTEST} to {shape.positions}"
         )
+    if task.train.second_texts is not None and shape.token_types < 2:
+        raise UserError("pairs of texts for a model of one token type", where=model_name, accepted="a model of two")
     settings: dict[str, Any] = {
         "model": describe_model(model_name),
         "model_name": model_name,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weixing.model.compiled.classifier import ClassifierPass
-from weixing.model.compiled.encoder import Rows
+from weixing.model.compiled.encoder import Rows, dropout_key
 from weixing.model.compiled.parallel import ParallelGradients
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import Classifier
@@ -92,7 +92,7 @@ class CompiledSteps:
 
         def work(one: ClassifierPass, part: slice) -> float:
             return one.add_gradients(
-                rows.some(part), batch.labels[part], 1 / count, self.dropout, (key << 20) + part.start
+                rows.some(part), batch.labels[part], 1 / count, self.dropout, dropout_key(key, part.start)
             )
 
         return torch.tensor(math.fsum(self._parallel.run(count, count, work)))
@@ -118,6 +118,6 @@ def make_steps(model: Classifier, precision: Precision, dropout: float, workers:
 
 def _rows(batch: Batch) -> Rows:
     ids = batch.ids.numpy()
-    lengths = batch.attention.sum(1, keepdim=True).expand_as(batch.ids).numpy()
+    lengths = batch.attention.sum(1, keepdim=True).expand_as(batch.ids).contiguous().numpy()
     first_token = np.zeros((len(ids), 1), np.int64)
     return Rows.of(ids, kinds=batch.token_types.numpy(), last=lengths, asked=first_token)

@@ -52,12 +52,27 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class ReadRows:
+    """Rows as they were read, in the host's memory, and what was asked of them there: a GPU would be waited for.
+
+    Attributes:
+        ids: int64 [B, T].
+        continues_word: bool [B, T], or None.
+        padded: whether a row is padded.
+        isolated: whether documents are to be kept apart.
+    """
+
+    ids: Tensor
+    continues_word: Tensor | None
+    padded: bool
+    isolated: bool
+
+
 def masked_loss(model: MaskedLanguageModel, batch: Batch, entries: Tensor | None = None) -> Tensor:
     """Sum of the cross entropies at the predicted positions of `batch`, a float32 scalar, among `entries` (or all)."""
     masked = batch.masked
-    return model.loss(
-        masked.ids, masked.positions, masked.labels, masked.weights, batch.attention, batch.positions, entries
-    )
+    return model.loss(masked.ids, masked.positions, masked.labels, masked.weights, batch.seen, batch.positions, entries)
 
 
 class BatchMaker:
@@ -76,18 +91,35 @@ class BatchMaker:
 
     def __call__(self, rows: np.ndarray, continues_word: np.ndarray | None, seed: int) -> Batch:
         """Batch of `rows` [B, T] uint16; the masking is decided by `seed` alone."""
-        # Asked of the host's copy, so that a GPU is never waited for; most batches need no mask at all.
-        padded = bool((rows == self.vocabulary.pad_id).any())
-        several = self.isolate and bool((rows[:, 1:] == self.vocabulary.cls_id).any())
-        ids = torch.from_numpy(rows.astype(np.int64)).to(self.device, non_blocking=True)
-        words = None if continues_word is None else torch.from_numpy(continues_word).to(self.device)
+        return self.mask(self.read(rows, continues_word), seed)
+
+    def read(self, rows: np.ndarray, continues_word: np.ndarray | None) -> ReadRows:
+        """The part of the work that needs no device and may be done in another thread."""
+        ids = self._copyable(rows.astype(np.int64))
+        words = None if continues_word is None else self._copyable(continues_word)
+        # Most batches need no mask, which saves time on a CPU. A GPU has batches of one form: each is compiled once.
+        several = self.device.type != "cpu" or bool((rows[:, 1:] == self.vocabulary.cls_id).any())
+        return ReadRows(ids, words, bool((rows == self.vocabulary.pad_id).any()), self.isolate and several)
+
+    def mask(self, rows: ReadRows, seed: int) -> Batch:
+        """The rest, on the device, which is not waited for."""
+        ids = rows.ids.to(self.device, non_blocking=True)
+        words = None if rows.continues_word is None else rows.continues_word.to(self.device, non_blocking=True)
         seen, positions = None, None
-        if several:
+        if rows.isolated:
             first, last, positions = isolate_documents(ids, self.vocabulary.cls_id)
             seen = first, last
-        if padded:
+        if rows.padded:
             lengths = (ids != self.vocabulary.pad_id).sum(1, keepdim=True).expand_as(ids)
             # A padded position sees what the row's tokens see; nothing is asked of it.
             first, last = seen or (torch.zeros_like(ids), lengths)
             seen = first.minimum(lengths - 1), last.minimum(lengths)
         return Batch(self.masking(ids, self._generator.manual_seed(seed), words), seen, positions)
+
+    def _copyable(self, array: np.ndarray) -> Tensor:
+        """In pinned memory if a GPU is to fetch it: only from there are copies asynchronous.
+
+        Torch's allocator does not give that memory away before the copy is done (recordEvent in aten's cuda/Copy.cu).
+        """
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor

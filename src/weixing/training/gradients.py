@@ -4,22 +4,26 @@ Both leave the mean loss' gradient in each parameter's ``grad``, and both are te
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from weixing.model.compiled.encoder import Rows
+from weixing.model.compiled.encoder import dropout_key
 from weixing.model.compiled.masked_lm import TOKENS, MaskedLanguageModelPass
 from weixing.model.compiled.parallel import ParallelGradients
+from weixing.model.compiled.rows import Rows
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
 from weixing.training.batch import Batch, masked_loss
 from weixing.training.devices import Precision, autocast, product_type
+
+Loss = Callable[[MaskedLanguageModel, Batch, Tensor | None], Tensor]
+"""Of a model, of one batch, among some vocabulary entries: `weixing.training.batch.masked_loss` or compiled from it."""
 
 CHUNK_NUMBERS = 1 << 19  # positions times hidden units of one pass: larger ones leave the cache
 
@@ -53,6 +57,7 @@ class AutogradGradients:
         precision: of the matrix products.
         micro_batch_size: rows of one forward pass.
         entries: vocabulary entries that can be predicted (`weixing.data.reach`), or None: all.
+        loss: `masked_loss`, plain or compiled.
     """
 
     def __init__(
@@ -61,9 +66,10 @@ class AutogradGradients:
         precision: Precision,
         micro_batch_size: int,
         entries: np.ndarray | None = None,
+        loss: Loss = masked_loss,
     ) -> None:
         self.entries = None if entries is None else torch.from_numpy(entries).to(model.head.bias.device)
-        self.model, self.precision, self.micro_batch_size = model, precision, micro_batch_size
+        self.model, self.precision, self.micro_batch_size, self.loss = model, precision, micro_batch_size, loss
         self.workers: Workers | None = None
         self.copies: Mapping[Tensor, np.ndarray] = {}
 
@@ -74,13 +80,25 @@ class AutogradGradients:
         """Fill ``grad``; dropout follows torch's own random state, not `seed`."""
         device = batch.masked.ids.device
         self.model.zero_grad(set_to_none=True)
+        parameters = list(self.model.parameters())
         predicted = batch.masked.weights.sum().clamp(min=1)
         total = torch.zeros((), device=device)
+        sums: list[Tensor] = []
         for start in range(0, len(batch), self.micro_batch_size):
             with autocast(device, self.precision):
-                part = masked_loss(self.model, batch[start : start + self.micro_batch_size], self.entries)
-            (part / predicted).backward()
+                part = self.loss(self.model, batch[start : start + self.micro_batch_size], self.entries)
+            # Not backward(): a compiled loss leaves gradients in a CUDA graph's memory, which its next run overwrites,
+            # those that backward() has put into .grad as well (github.com/pytorch/pytorch/issues/169545).
+            gradients = torch.autograd.grad(part / predicted, parameters)
+            if sums:
+                torch._foreach_add_(sums, gradients)
+            elif self.micro_batch_size < len(batch):
+                sums = [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
+            else:
+                sums = [gradient.contiguous() for gradient in gradients]
             total += part.detach()
+        for parameter, gradient in zip(parameters, sums, strict=True):
+            parameter.grad = gradient
         return total
 
     def clip(self, limit: float) -> Tensor:
@@ -125,7 +143,7 @@ class CompiledGradients:
 
         def work(one: MaskedLanguageModelPass, part: slice) -> float:
             return one.add_gradients(
-                rows.some(part), labels[part], counts[part], self.dropout, (seed << 20) + part.start
+                rows.some(part), labels[part], counts[part], self.dropout, dropout_key(seed, part.start)
             )
 
         at_once = min(self.micro_batch_size, max(1, CHUNK_NUMBERS // (rows.ids.shape[1] * self.hidden)))
@@ -149,6 +167,18 @@ def compiled_rows(batch: Batch) -> Rows:
     )
 
 
+def compiled_loss() -> Loss:
+    """`masked_loss` by torch.compile, for a GPU.
+
+    Whole (one graph, so that nothing falls back to Python unseen) and of fixed sizes: rows, positions and slots of a
+    run never change. Mode ``reduce-overhead`` replays forward and backward pass as CUDA graphs: a step of 2/128 is
+    hundreds of kernels, each shorter than its launch. Its one trap is met in `AutogradGradients`. ``max-autotune``
+    would search matrix kernels for minutes at each start, against products that are cuBLAS's best case.
+    Source: docs.pytorch.org, "torch.compile" (modes) and "CUDAGraph Trees" (limits).
+    """
+    return cast(Loss, torch.compile(masked_loss, mode="reduce-overhead", fullgraph=True, dynamic=False))
+
+
 def make_gradients(
     model: MaskedLanguageModel,
     precision: Precision,
@@ -157,9 +187,14 @@ def make_gradients(
     dropout: float,
     micro_batch_size: int,
     entries: np.ndarray | None,
+    compiled: bool,
 ) -> GradientMaker:
-    """The faster of the two ways on `device`; `dropout` is set."""
+    """The fastest way on `device`; `dropout` is set.
+
+    Args:
+        compiled: whether torch.compile may be used, which is done on a GPU.
+    """
     if device.type == "cpu":
         return CompiledGradients(model, precision, Workers(), dropout, micro_batch_size, entries)
     model.encoder.set_dropout(dropout)
-    return AutogradGradients(model, precision, micro_batch_size, entries)
+    return AutogradGradients(model, precision, micro_batch_size, entries, compiled_loss() if compiled else masked_loss)

@@ -28,12 +28,14 @@ from weixing.model.compiled.workers import one_thread
 from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import Progress, say
 from weixing.text.vocabulary import Vocabulary
-from weixing.training.batch import BatchMaker
+from weixing.training.ahead import ReadAhead
+from weixing.training.batch import BatchMaker, ReadRows
 from weixing.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
 from weixing.training.devices import describe_machine, peak_flops_per_second
 from weixing.training.evaluation import Evaluation, HeldOut
 from weixing.training.gradients import make_gradients
 from weixing.training.optimizers import build_optimizers, set_learning_rates
+from weixing.training.readings import Reading, Readings
 from weixing.training.runlog import MetricsLog
 from weixing.training.schedules import warmup_hold_decay
 from weixing.training.settings import RUN_KIND, Settings, as_json
@@ -43,6 +45,9 @@ Export = Callable[[MaskedLanguageModel, Vocabulary, Path], None]
 """Writes a finished model into a folder, verified; `weixing.formats`, which comes after this room, has such."""
 
 UNTIMED_STEPS = 10  # start-up, left out of tokens_per_second
+# By type of device: a GPU works through what it was given while the host goes on, and is asked now and then about it.
+STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 50}
+STEPS_READ_AHEAD = {"cpu": 0, "cuda": 2}  # on a CPU the thread would take a core from the step
 SECONDS_BETWEEN_SAVES = 600.0
 CHECKPOINTS_KEPT = 2
 
@@ -112,6 +117,7 @@ class Run:
         self.gradients = make_gradients(
             self.model, settings.precision, device, dropout=recipe.dropout,
             micro_batch_size=settings.micro_batch_size, entries=self.reach.entries if self.reach else None,
+            compiled=not settings.no_compile,
         )  # fmt: skip
         self.optimizers: Sequence[Optimizer] = build_optimizers(
             self.model, recipe, device, self.gradients.workers, self.gradients.copies
@@ -122,8 +128,13 @@ class Run:
             drawn_from=self.reach.entries if self.reach else None, device=device,
         )  # fmt: skip
         self.batches = BatchMaker(self.vocabulary, masking, recipe.isolate_documents, device)
+        self.rows = ReadAhead(self._read, STEPS_READ_AHEAD[device.type])
         self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
         self.done = Progressed()
+        self._readings = Readings()
+        self._looks_every = STEPS_BETWEEN_LOOKS[device.type]
+        self._timed_from = UNTIMED_STEPS  # a step
+        self._span: tuple[int, float] | None = None  # of steps not yet looked at: the first, and when it began
 
     def train(self) -> Pretrained:
         """Train from the newest checkpoint, if there is one, to the last step; export the model."""
@@ -138,16 +149,17 @@ class Run:
         self.model.train()
         if self.done.step and self._due(self.settings.evaluate_every):
             self._evaluate()  # a checkpoint is written before its step is evaluated
-        began, before = time.monotonic(), self.done.seconds
-        last_save = began
+        self._timed_from = self.done.step + UNTIMED_STEPS
+        last_save = time.monotonic()
+        self._began = last_save - self.done.seconds
         with (
+            self.rows,
             stop_request() as stop,
             Progress("pretrain", total=self.recipe.steps, unit="steps", start=self.done.step) as progress,
             one_thread(self.gradients.workers),
         ):
             while self.done.step < self.recipe.steps and stop.signal is None:
                 self._step()
-                self.done.seconds = before + time.monotonic() - began
                 if self._due(self.settings.report_every):
                     self._report(peak)
                 if self._save_due(time.monotonic() - last_save):
@@ -159,24 +171,45 @@ class Run:
         return self._finish(stop, peak)
 
     def _step(self) -> None:
-        began = time.perf_counter()
         done, recipe = self.done, self.recipe
+        if self._span is None:
+            self._span = done.step, time.perf_counter()
         set_learning_rates(self.optimizers, self.learning_rate_factor(done.step))
-        rows, words = self.loader.update(done.step)
-        batch = self.batches(rows, words, seed=_masking_seed(self.settings.seed, done.step))
-        loss_sum = self.gradients(batch, seed=_masking_seed(self.settings.seed, done.step))
+        seed = _masking_seed(self.settings.seed, done.step)
+        batch = self.batches.mask(self.rows(done.step), seed)
+        loss_sum = self.gradients(batch, seed)
         # Without a clip this only measures: a norm is never above infinity.
         norm = self.gradients.clip(recipe.gradient_clip or math.inf)
-        self._stop_if_not_finite(loss_sum.item(), norm.item())
+        self._readings.add(done.step, loss_sum, batch.masked.weights.sum(), norm)
+        if self._looks_every == 1:  # before the update, where that costs nothing
+            self._look()
         for optimizer in self.optimizers:
             optimizer.step()
-        done.loss_sum += loss_sum.item()
-        done.predicted += batch.masked.weights.sum().item()
-        done.grad_norm = norm.item()
         done.step += 1
-        if done.step > UNTIMED_STEPS:
-            done.timed_steps += 1
-            done.timed_seconds += time.perf_counter() - began
+        if done.step - self._span[0] >= self._looks_every or done.step == self._timed_from:
+            self._settle()
+
+    def _read(self, step: int) -> ReadRows:
+        return self.batches.read(*self.loader.update(step))
+
+    def _look(self) -> None:
+        """Take in what the steps have measured, for which the device is waited for."""
+        for reading in self._readings.take():
+            self._stop_if_not_finite(reading)
+            self.done.loss_sum += reading.loss
+            self.done.predicted += reading.predicted
+            self.done.grad_norm = reading.norm
+
+    def _settle(self) -> None:
+        """Look, and take the time; nothing may be reported, saved or evaluated before."""
+        self._look()
+        if self._span is None:
+            return
+        (first, began), self._span = self._span, None
+        self.done.seconds = time.monotonic() - self._began
+        if first >= self._timed_from:
+            self.done.timed_steps += self.done.step - first
+            self.done.timed_seconds += time.perf_counter() - began
 
     def learning_rate_factor(self, step: int) -> float:
         """Factor on the peak learning rates in update `step` (from 0)."""
@@ -190,6 +223,7 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint of the state as it is."""
+        self._settle()
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
         folder = self.output / "checkpoints"
         self._log.sync()
@@ -214,6 +248,7 @@ class Run:
         return self.done.step % every == 0 if every else seconds_since >= SECONDS_BETWEEN_SAVES
 
     def _report(self, peak: float) -> None:
+        self._settle()
         done = self.done
         done.train_loss = done.loss_sum / max(1.0, done.predicted)
         done.loss_sum = done.predicted = 0.0
@@ -232,6 +267,7 @@ class Run:
     def _evaluate(self) -> None:
         if self.held_out is None:
             return
+        self._settle()
         self._complete()
         result: Evaluation = self.held_out.evaluate(
             self.model, self.device, self.settings.precision, self.gradients.workers
@@ -285,15 +321,17 @@ class Run:
         loss = f"loss {self.done.train_loss:.3f}, " if math.isfinite(self.done.train_loss) else ""
         return f"{loss}{self._tokens_per_second():,.0f} tokens/s, {100 * self._peak_fraction(peak):.0f} % of peak"
 
-    def _stop_if_not_finite(self, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
+    def _stop_if_not_finite(self, reading: Reading) -> None:
+        """Nothing was saved or reported since the last look, so that the last checkpoint is from before `reading`."""
+        if math.isfinite(reading.loss) and math.isfinite(reading.norm):
             return
         self._log.close()
         saved = list_checkpoints(self.output / "checkpoints")
+        updates = "the update was not made" if reading.step == self.done.step else "no update from there on is kept"
         raise UserError(
-            f"the {'loss' if not math.isfinite(loss) else 'gradient norm'} is not finite in step {self.done.step:,}, "
-            f"at learning rate {self.recipe.peak_learning_rate * self.learning_rate_factor(self.done.step):g}; "
-            f"the update was not made",
+            f"the {'loss' if not math.isfinite(reading.loss) else 'gradient norm'} is not finite in step "
+            f"{reading.step:,}, at learning rate "
+            f"{self.recipe.peak_learning_rate * self.learning_rate_factor(reading.step):g}; {updates}",
             where=self.output,
             action=f"Start again with a lower --learning-rate. Last checkpoint: {saved[-1] if saved else 'none'}",
         )

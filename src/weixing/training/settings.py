@@ -23,6 +23,7 @@ class Settings:
         data, eval_data: folders of shards; data_sha256, eval_data_sha256: identity of their rows.
         shape: of the model; init: model whose weights it starts from, or None.
         micro_batch_size: rows of one forward pass; an update may take several.
+        no_compile: whether a GPU does without torch.compile.
         report_every, evaluate_every: in steps; save_every: in steps, None: every ten minutes.
     """
 
@@ -39,6 +40,7 @@ class Settings:
     report_every: int
     evaluate_every: int
     save_every: int | None
+    no_compile: bool = False
 
     def options(self) -> dict[str, Any]:
         """The settings under the names of the command line's options."""
@@ -57,6 +59,7 @@ class Settings:
             "--shuffle-window": self.recipe.shuffle_window,
             "--seed": self.seed,
             "--precision": self.precision,
+            "--no-compile": self.no_compile,
             "--eval-data": self.eval_data,
             "--report-every": self.report_every,
             "--eval-every": self.evaluate_every,
@@ -101,6 +104,7 @@ def new_settings(
         report_every=_given(given, "--report-every", max(1, min(50, steps // 20))),
         evaluate_every=_given(given, "--eval-every", max(1, steps // 10)),
         save_every=given["--save-every"],
+        no_compile=bool(given["--no-compile"]),
     )
     _check(settings, shards, held_out)
     return settings

@@ -18,7 +18,8 @@ def test_hidden_states_are_those_of_the_plain_encoder_at_all_positions_or_at_tho
 ):
     encoder, questions = model_of(shape).encoder, ask(form)
     rows = questions.rows._replace(asked=None) if everywhere else questions.rows
-    own = CompiledEncoder(encoder, Weights(encoder, dtype), None, Buffers(dtype)).forward(rows)
+    passes = CompiledEncoder(encoder, Weights(encoder, dtype), None, Buffers(dtype))
+    own = passes.forward(rows)
     ids, positions, kinds = map(torch.from_numpy, rows[:3])
     with torch.no_grad():
         expected = encoder(
@@ -30,6 +31,9 @@ def test_hidden_states_are_those_of_the_plain_encoder_at_all_positions_or_at_tho
     seen = seen if everywhere else seen.gather(1, torch.from_numpy(rows.asked))
     difference = (own.tensor.view(expected.shape).float() - expected)[seen]
     assert difference.abs().max() < TOLERANCE[dtype]
+    # Kept unrounded as well, of which the hidden states are the rounding.
+    assert passes.exact.tensor.dtype == torch.float32
+    assert torch.equal(passes.exact.tensor.to(dtype), own.tensor)
 
 
 def test_a_forward_pass_needs_no_memory_for_gradients_and_can_be_asked_again(model_of, ask):

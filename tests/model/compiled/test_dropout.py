@@ -85,7 +85,7 @@ def test_what_is_added_to_a_residual_is_dropped_as_drop_drops_it(of, dtype):
     one, other = of(torch.zeros(9, 64)), of(torch.zeros(9, 64))
     scale, standard = np.zeros(9, np.float32), of(torch.zeros(9, 64)).array
     a, b, key, p = of(x), of(residual), np.uint32(KEY), np.float32(P)
-    add_and_normalise(a.array, bias, b.array, gain, shift, standard, scale, one.array, p, key)
+    add_and_normalise(a.array, bias, b.array, gain, shift, standard, scale, one.array, None, p, key)
     branch = a.tensor.float().numpy() + bias  # in float32, as there
     drop(branch, p, key, branch)
     normalise(branch + b.tensor.float().numpy(), gain, shift, standard, scale, other.array)

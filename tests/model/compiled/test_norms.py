@@ -26,6 +26,18 @@ def random(*shape: int, seed: int = 1) -> torch.Tensor:
 GAIN, SHIFT = random(H, seed=5), random(H, seed=6)
 
 
+@pytest.fixture
+def exact(dtype: torch.dtype) -> np.ndarray | None:
+    """Where bf16 results are written unrounded as well; float32 ones are not rounded."""
+    return np.zeros((N, H), np.float32) if dtype == torch.bfloat16 else None
+
+
+def check_exact(exact: np.ndarray | None, out: torch.Tensor, expected: torch.Tensor) -> None:
+    if exact is not None:
+        torch.testing.assert_close(torch.from_numpy(exact), expected, rtol=1e-5, atol=1e-5)
+        assert torch.equal(torch.from_numpy(exact).bfloat16(), out)
+
+
 def layer_norm(x: torch.Tensor) -> torch.Tensor:
     return F.layer_norm(x, [H], GAIN, SHIFT, 1e-12)
 
@@ -42,15 +54,16 @@ def test_a_layer_norm_is_torchs(of, rounding, size, centre):
     torch.testing.assert_close(torch.from_numpy(scale), 1 / exact.std(1, correction=0), rtol=1e-4, atol=0)
 
 
-def test_a_branch_and_its_bias_are_added_to_the_residual_and_normalised(of, rounding):
+def test_a_branch_and_its_bias_are_added_to_the_residual_and_normalised(of, rounding, exact):
     x, bias, residual, out = of(random(N, H)), random(H, seed=2), of(random(N, H, seed=3)), of(torch.zeros(N, H))
     standard, scale = of(torch.zeros(N, H)), np.zeros(N, np.float32)
     add_and_normalise(
         x.array, bias.numpy(), residual.array, GAIN.numpy(), SHIFT.numpy(), standard.array, scale, out.array,
-        NOTHING, NO_KEY,
+        exact, NOTHING, NO_KEY,
     )  # fmt: skip
     expected = layer_norm(x.tensor.float() + bias + residual.tensor.float())
     torch.testing.assert_close(out.tensor.float(), expected, rtol=4 * rounding["rtol"], atol=4 * rounding["atol"])
+    check_exact(exact, out.tensor, expected)
 
 
 @pytest.mark.parametrize("several", [True, False])
@@ -76,16 +89,17 @@ def test_a_layer_norms_gradients_are_autograds(of, rounding, several, over):
     torch.testing.assert_close(shifts - 2, shift.grad, **SUMS)
 
 
-def test_embeddings_are_three_rows_added_and_their_gradients_return_to_these_rows(of, rounding):
+def test_embeddings_are_three_rows_added_and_their_gradients_return_to_these_rows(of, rounding, exact):
     tables = [random(n, H, seed=n) for n in (9, 7, 2)]
     generator = np.random.default_rng(1)
     indices = [generator.integers(0, len(table) - (len(table) > 2), N) for table in tables]  # some rows unread
     out, standard, scale = of(torch.zeros(N, H)), of(torch.zeros(N, H)), np.zeros(N, np.float32)
     embed_and_normalise(
-        *indices, *(t.numpy() for t in tables), GAIN.numpy(), SHIFT.numpy(), standard.array, scale, out.array
+        *indices, *(t.numpy() for t in tables), GAIN.numpy(), SHIFT.numpy(), standard.array, scale, out.array, exact
     )
     expected = layer_norm(sum(table[index] for table, index in zip(tables, indices, strict=True)))
     torch.testing.assert_close(out.tensor.float(), expected, rtol=4 * rounding["rtol"], atol=4 * rounding["atol"])
+    check_exact(exact, out.tensor, expected)
 
     gradient, totals = of(random(N, H, seed=8)), [torch.ones_like(table) for table in tables]
     embed_backward(gradient.array, *indices, *(t.numpy() for t in totals))

@@ -53,4 +53,5 @@ class ClassifierPass:
     @torch.no_grad()
     def logits(self, rows: Rows) -> Tensor:
         """Logits [B, labels] without dropout; `rows` as in `add_gradients`."""
-        return self.model.classify(self.encoder.forward(rows).tensor.float())
+        self.encoder.forward(rows)
+        return self.model.classify(self.encoder.exact.tensor.float())

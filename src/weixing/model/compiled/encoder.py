@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from weixing.model.compiled.buffers import Buffers, Numbers
-from weixing.model.compiled.layer import LayerPass, norm_memory
+from weixing.model.compiled.layer import LayerPass, exact_memory, norm_memory
 from weixing.model.compiled.norms import drop, embed_and_normalise, embed_backward, normalise_backward
 from weixing.model.compiled.parameters import Gradients, Weights
 from weixing.model.compiled.rows import Rows
@@ -41,6 +41,8 @@ class CompiledEncoder:
     def forward(self, rows: Rows, dropout: float = 0.0, key: int = 0) -> Numbers:
         """Hidden states of the last layer, numbers [B·M, H] (or [B·T, H]), in memory that the next pass uses again.
 
+        Where there are no gradients, `exact` holds them in float32 as well.
+
         Args:
             rows: what to read.
             dropout: probability, as in `Encoder`.
@@ -51,11 +53,14 @@ class CompiledEncoder:
         get, at, H = self.weights.vector, self.embeddings, self.shape.hidden
         N = rows.ids.size
         x = self.buffers("embedded", N, H)
+        # Without a backward pass to come, what is added to is kept in float32: rounding it anew in every layer would
+        # be most of the error of bf16.
+        exact = None if self.gradients else exact_memory(self.buffers, "embedding", N, H)
         embed_and_normalise(
             rows.ids.ravel(), rows.positions.ravel(), rows.kinds.ravel(),
             get(f"{at}token.weight"), get(f"{at}position.weight"), get(f"{at}token_type.weight"),
             get(f"{at}norm.weight"), get(f"{at}norm.bias"),
-            *norm_memory(self.buffers, "embedding", N, H), x.array,
+            *norm_memory(self.buffers, "embedding", N, H), x.array, exact.array if exact else None,
         )  # fmt: skip
         self._embedding_key = next(keys)
         if dropout:
@@ -67,8 +72,9 @@ class CompiledEncoder:
                 layer, self.weights, self.gradients, self.buffers, rows, rows.asked if last else None,
                 self.dropout, [next(keys) for _ in range(2 + H // HEAD_UNITS)],
             )  # fmt: skip
-            x = step.forward(x)
+            x, exact = step.forward(x, exact)
             self._passes.append(step)
+        self.exact = exact or x
         return x
 
     def backward(self, gradient: Numbers) -> None:
@@ -91,6 +97,11 @@ class CompiledEncoder:
             gradient.array, rows.ids.ravel(), rows.positions.ravel(), rows.kinds.ravel(),
             total(f"{at}token.weight"), total(f"{at}position.weight"), total(f"{at}token_type.weight"),
         )  # fmt: skip
+
+
+def dropout_key(seed: int, row: int) -> int:
+    """Key of the rows from `row` on in the update that `seed` stands for."""
+    return (seed * 0xD1342543DE82EF95 + row) % 2**64  # not a multiple of the step of `_keys`: streams do not overlap
 
 
 def _keys(key: int) -> Iterator[np.uint32]:

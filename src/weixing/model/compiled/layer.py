@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from weixing.model.compiled.attention import softmax_backward, softmax_forward
-from weixing.model.compiled.buffers import Buffers, Numbers, multiply
+from weixing.model.compiled.buffers import Buffers, Numbers, multiply, numbers
 from weixing.model.compiled.elementwise import add_bias, add_column_sums, gelu_backward, gelu_forward
 from weixing.model.compiled.norms import add_and_normalise, add_rows_at, drop, normalise_backward
 from weixing.model.compiled.parameters import Gradients, Weights
@@ -25,6 +25,11 @@ def norm_memory(buffers: Buffers, name: str, count: int, hidden: int) -> tuple[n
     """What a LayerNorm of `count` rows leaves for its backward pass: standard [count, hidden] and scale [count]."""
     scale = buffers(f"{name} scale", count, dtype=torch.float32)
     return buffers(f"{name} standard", count, hidden).array, scale.array
+
+
+def exact_memory(buffers: Buffers, name: str, count: int, hidden: int) -> Numbers | None:
+    """Float32 memory for the unrounded values of a bf16 result; None where results are float32."""
+    return None if buffers.dtype == torch.float32 else buffers(f"{name} exact", count, hidden, dtype=torch.float32)
 
 
 class LayerPass:
@@ -89,8 +94,8 @@ class LayerPass:
         )
         return q, k, v
 
-    def forward(self, x: Numbers) -> Numbers:
-        """Numbers [B·T, H] → [B·M, H]."""
+    def forward(self, x: Numbers, exact: Numbers | None) -> tuple[Numbers, Numbers | None]:
+        """Numbers [B·T, H] → [B·M, H], both with their unrounded values if there will be no backward pass."""
         self.x = x
         H, N, count = self.H, self.B * self.T, self.count
         weight, bias = self._matrix("attention.query_key_value"), self._vector("attention.query_key_value.bias")
@@ -100,6 +105,8 @@ class LayerPass:
         else:
             self.asking = self._keep("asking", count, H)
             np.take(x.array, self.places, axis=0, out=self.asking.array)
+            if exact:
+                exact = numbers(exact.tensor[torch.from_numpy(self.places)])
             add_bias(multiply(self.asking.tensor, weight[:H].t(), self._keep("q", count, H)).array, bias[:H])
             add_bias(multiply(x.tensor, weight[H:].t(), self._keep("kv", N, 2 * H)).array, bias[H:])
         self.context = self._keep("context", count, H)
@@ -115,23 +122,31 @@ class LayerPass:
             )  # fmt: skip
             torch.bmm(dropped.tensor if dropped else probabilities.tensor[a], v, out=context[:, :, a])
         branch = multiply(self.context.tensor, self._matrix("attention.output").t(), self.buffers("branch", count, H))
-        self.middle = self._add_and_normalise(branch, "attention.output", self.asking, "attention_norm", self.keys[1])
+        self.middle, exact = self._add_and_normalise(
+            branch, "attention.output", exact or self.asking, "attention_norm", self.keys[1]
+        )
         self.slope = multiply(
             self.middle.tensor, self._matrix("feed_forward.inner").t(), self._keep("slope", count, 4 * H)
         )
         self.inner = self._keep("inner", count, 4 * H)
         gelu_forward(self.slope.array, self._vector("feed_forward.inner.bias"), self.inner.array)
         branch = multiply(self.inner.tensor, self._matrix("feed_forward.output").t(), self.buffers("branch", count, H))
-        return self._add_and_normalise(branch, "feed_forward.output", self.middle, "feed_forward_norm", self.keys[0])
+        return self._add_and_normalise(
+            branch, "feed_forward.output", exact or self.middle, "feed_forward_norm", self.keys[0]
+        )
 
-    def _add_and_normalise(self, x: Numbers, bias: str, residual: Numbers, norm: str, key: np.uint32) -> Numbers:
+    def _add_and_normalise(
+        self, x: Numbers, bias: str, residual: Numbers, norm: str, key: np.uint32
+    ) -> tuple[Numbers, Numbers | None]:
         out = self._keep(norm, self.count, self.H)
+        exact = None if self.gradients else exact_memory(self.buffers, f"{self.memory}{norm}", self.count, self.H)
         add_and_normalise(
             x.array, self._vector(f"{bias}.bias"), residual.array,
             self._vector(f"{norm}.weight"), self._vector(f"{norm}.bias"),
-            *norm_memory(self.buffers, f"{self.memory}{norm}", self.count, self.H), out.array, self.dropout, key,
+            *norm_memory(self.buffers, f"{self.memory}{norm}", self.count, self.H),
+            out.array, exact.array if exact else None, self.dropout, key,
         )  # fmt: skip
-        return out
+        return out, exact
 
     def backward(self, gradient: Numbers, more: Numbers | None) -> tuple[Numbers, Numbers | None]:
         """From the gradient of the layer's output to that of its input, each the sum of two (or of one)."""

@@ -21,7 +21,7 @@ def _dropout_factor(row_key, column, dropout):  # type: ignore[no-untyped-def]  
 
 
 @njit(**COMPILED)
-def _normalise(values, gain, shift, standard, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+def _normalise(values, gain, shift, standard, out, exact, n):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     size = len(values)
     total = ZERO
     for h in range(size):
@@ -34,12 +34,15 @@ def _normalise(values, gain, shift, standard, out):  # type: ignore[no-untyped-d
     for h in range(size):
         value = (values[h] - mean) * scale
         store(standard, h, value)
-        store(out, h, value * gain[h] + shift[h])
+        result = value * gain[h] + shift[h]
+        store(out, h, result)
+        if exact is not None:
+            exact[n, h] = result
     return scale
 
 
 @njit(**COMPILED)
-def normalise(x, gain, shift, standard, scale, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+def normalise(x, gain, shift, standard, scale, out, exact=None):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = LayerNorm(x).
 
     Args:
@@ -48,17 +51,18 @@ def normalise(x, gain, shift, standard, scale, out):  # type: ignore[no-untyped-
         standard: numbers [N, H], written: the same before gain and shift (mean 0, variance 1).
         scale: float32 [N], written: 1 / the row's standard deviation.
         out: numbers [N, H], written.
+        exact: float32 [N, H], the same unrounded, or None.
     """
     values = np.empty(x.shape[1], np.float32)
     for n in range(x.shape[0]):
         row = x[n]
         for h in range(x.shape[1]):
             values[h] = load(row, h)
-        scale[n] = _normalise(values, gain, shift, standard[n], out[n])
+        scale[n] = _normalise(values, gain, shift, standard[n], out[n], exact, n)
 
 
 @njit(**COMPILED)
-def add_and_normalise(x, bias, residual, gain, shift, standard, scale, out, dropout, key):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+def add_and_normalise(x, bias, residual, gain, shift, standard, scale, out, exact, dropout, key):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = LayerNorm(residual + dropout(x + bias)), else as `normalise`."""
     size = x.shape[1]
     values = np.empty(size, np.float32)
@@ -72,11 +76,11 @@ def add_and_normalise(x, bias, residual, gain, shift, standard, scale, out, drop
         else:
             for h in range(size):
                 values[h] = load(row, h) + bias[h] + load(other, h)
-        scale[n] = _normalise(values, gain, shift, standard[n], out[n])
+        scale[n] = _normalise(values, gain, shift, standard[n], out[n], exact, n)
 
 
 @njit(**COMPILED)
-def embed_and_normalise(ids, positions, kinds, tokens, places, types, gain, shift, standard, scale, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+def embed_and_normalise(ids, positions, kinds, tokens, places, types, gain, shift, standard, scale, out, exact):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = LayerNorm(tokens[ids] + places[positions] + types[kinds]), else as `normalise`.
 
     Args:
@@ -89,7 +93,7 @@ def embed_and_normalise(ids, positions, kinds, tokens, places, types, gain, shif
         token, place, kind = tokens[ids[n]], places[positions[n]], types[kinds[n]]
         for h in range(size):
             values[h] = token[h] + place[h] + kind[h]
-        scale[n] = _normalise(values, gain, shift, standard[n], out[n])
+        scale[n] = _normalise(values, gain, shift, standard[n], out[n], exact, n)
 
 
 @njit(**COMPILED)

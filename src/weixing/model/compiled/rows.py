@@ -36,7 +36,7 @@ class Rows(NamedTuple):
         length = ids.shape[1]
         return cls(
             ids,
-            np.ascontiguousarray(np.broadcast_to(np.arange(length), ids.shape)) if positions is None else positions,
+            np.broadcast_to(np.arange(length), ids.shape).copy() if positions is None else positions,
             np.zeros_like(ids) if kinds is None else kinds,
             np.zeros_like(ids) if first is None else first,
             np.full_like(ids, length) if last is None else last,
