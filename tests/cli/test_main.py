@@ -33,6 +33,10 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+class BackendCompilerFailed(type("TorchDynamoException", (RuntimeError,), {})):
+    """As torch has them, which would take seconds to import."""
+
+
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -50,6 +54,10 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out of memory: CUDA out of memory. Lower"),
         (torch.OutOfMemoryError("CUDA out of memory."), "--micro-batch-size (pretrain), --batch-sizes (finetune)"),
         (MemoryError(), "--batch-tokens (features)"),
+        (
+            BackendCompilerFailed("\nno C compiler\nadvice"),
+            "failed: no C compiler. Start again with --no-compile.",
+        ),
     ],
     ids=repr,
 )

@@ -20,6 +20,7 @@ from weixing.formats.naming import load_masked_lm
 from weixing.model.heads import MaskedLanguageModel
 from weixing.model.initialisation import initialise
 from weixing.recipes import RECIPES
+from weixing.training import batch as batch_room
 from weixing.training import pretraining
 from weixing.training.batch import Batch, BatchMaker, masked_loss
 from weixing.training.gradients import AutogradGradients, make_gradients
@@ -109,18 +110,23 @@ def test_gradients_do_not_rest_in_memory_that_the_next_pass_overwrites(model, ba
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_off_the_cpu_gradients_are_autograds_and_compiled_unless_that_is_switched_off(
+def test_off_the_cpu_gradients_are_autograds_and_all_is_compiled_unless_that_is_switched_off(
     tiny_vocabulary, monkeypatch, compiled
 ):
     asked = []
-    monkeypatch.setattr(torch, "compile", lambda function, **options: (asked.append(options), function)[1])
+    monkeypatch.setattr(torch, "compile", lambda function, **options: (asked.append((function, options)), function)[1])
     with torch.device("meta"):
         model = MaskedLanguageModel(Shape(1, 64, len(tiny_vocabulary), 32))
     gradients = make_gradients(model, "float32", torch.device("meta"), dropout=0.25, micro_batch_size=ROWS,
                                entries=None, compiled=compiled)  # fmt: skip
     assert isinstance(gradients, AutogradGradients)
     assert model.encoder.embeddings.dropout.p == 0.25
-    assert [options["fullgraph"] for options in asked] == [True] * compiled
+    for device in ("cpu", "meta"):
+        monkeypatch.setattr(torch, "Generator", lambda device: torch.default_generator)
+        BatchMaker(tiny_vocabulary, Masking(tiny_vocabulary, rate=0.15), True, torch.device(device), compiled)
+    assert [(function, options["fullgraph"]) for function, options in asked] == [
+        (masked_loss, True), (batch_room._make, True),
+    ] * compiled  # fmt: skip
 
 
 @pytest.mark.parametrize("recipe", ["weixing", "uer"])
@@ -154,15 +160,42 @@ def test_a_step_never_waits_for_the_device(tiny_shards, tiny_vocabulary, monkeyp
         readings.take()  # the one place that does
 
 
-def test_off_the_cpu_batches_of_isolated_documents_have_one_form(tiny_shards, monkeypatch):
-    monkeypatch.setattr(torch, "Generator", lambda device: torch.default_generator)
+def tensors_of(batch: Batch) -> list[Tensor]:
+    masked = batch.masked
+    more = [*(batch.seen or ()), *([] if batch.positions is None else [batch.positions])]
+    return [masked.ids, masked.positions, masked.labels, masked.weights, *more]
+
+
+@pytest.mark.parametrize("unit", ["token", "span"])
+@pytest.mark.parametrize("isolate", [True, False])
+def test_batches_made_by_compiled_code_are_those_of_the_plain_one_for_the_same_draws(tiny_shards, unit, isolate):
     shards = ShardSet(tiny_shards)
     rows = shards.rows(np.arange(ROWS))
-    rows[:, 1:][rows[:, 1:] == shards.vocabulary.cls_id] = shards.vocabulary.sep_id  # one document a row
-    for device, form in (("cpu", False), ("meta", True)):
+    rows[3, 20:] = shards.vocabulary.pad_id
+    maker = BatchMaker(shards.vocabulary, Masking(shards.vocabulary, rate=0.15, unit=unit), isolate,
+                       torch.device("cpu"))  # fmt: skip
+    expected = tensors_of(maker(rows, None, 5))
+    maker._make = torch.compile(batch_room._make, backend="aot_eager", fullgraph=True, dynamic=False)
+    own = tensors_of(maker(rows, None, 5))
+    assert len(own) == (7 if isolate else 6)
+    assert all(torch.equal(a, b) for a, b in zip(own, expected, strict=True))
+
+
+def test_off_the_cpu_batches_of_isolated_documents_are_compiled_once_whatever_they_hold(tiny_shards, monkeypatch):
+    monkeypatch.setattr(torch, "Generator", lambda device: torch.default_generator)
+    shards = ShardSet(tiny_shards)
+    several = shards.rows(np.arange(ROWS))
+    whole = several.copy()
+    whole[:, 1:][whole[:, 1:] == shards.vocabulary.cls_id] = shards.vocabulary.sep_id  # one document a row
+    padded = several.copy()
+    padded[3, 20:] = shards.vocabulary.pad_id
+    forms = {}
+    for device in ("cpu", "meta"):
         masking = Masking(shards.vocabulary, rate=0.15, device=torch.device(device))
-        batch = BatchMaker(shards.vocabulary, masking, True, torch.device(device))(rows, None, 1)
-        assert (batch.seen is not None, batch.positions is not None) == (form, form)
+        maker = BatchMaker(shards.vocabulary, masking, True, torch.device(device))
+        read = [maker.read(rows, None) for rows in (several, whole, padded)]
+        forms[device] = {(r.isolated, r.padded, len(tensors_of(maker.mask(r, 1)))) for r in read}
+    assert forms == {"cpu": {(True, False, 7), (False, False, 4), (True, True, 7)}, "meta": {(True, True, 7)}}
 
 
 @pytest.fixture

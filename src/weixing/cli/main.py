@@ -84,7 +84,7 @@ def _of_the_machine(error: Exception) -> str | None:
         )
     if any(kind.__name__ == "TorchDynamoException" for kind in type(error).__mro__):  # no compiler, or an old driver
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        return f"torch.compile failed: {reason.strip()} Start again with --no-compile."
+        return f"torch.compile failed: {reason.strip().rstrip('.')}. Start again with --no-compile."
     return None
 
 

@@ -29,7 +29,9 @@ def run(
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints. Default: 10 minutes.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
-    no_compile: Annotated[bool, typer.Option("--no-compile", help="On a GPU, leave torch.compile out.")] = False,
+    no_compile: Annotated[
+        bool, typer.Option("--no-compile", help="No torch.compile on a GPU (a CPU has none).")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

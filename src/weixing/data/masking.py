@@ -83,8 +83,15 @@ class Masking:
             generator: source of all random draws, on the device of `ids`.
             continues_word: [B, T] bool, for unit ``word``.
         """
-        rows, length = ids.shape
-        draws = [torch.rand(rows, length, generator=generator, device=ids.device) for _ in range(4)]
+        return self.choose(ids, self.draw(ids, generator), continues_word)
+
+    def draw(self, ids: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """All that is random: uniform numbers, [B, T] each."""
+        return [torch.rand(ids.shape, generator=generator, device=ids.device) for _ in range(4)]
+
+    def choose(self, ids: Tensor, draws: list[Tensor], continues_word: Tensor | None) -> MaskedRows:
+        """Mask rows as the `draws` decide."""
+        length = ids.shape[1]
         unit_of = self._units(draws[0], continues_word)
         candidates = self._is_ordinary[ids]
         priority = draws[1] if unit_of is None else draws[1].gather(1, unit_of)

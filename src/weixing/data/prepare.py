@@ -204,12 +204,12 @@ def _tokenized(reader: CorpusReader, vocabulary: Vocabulary, whole_words: bool, 
         work = _work
     else:
         pool, work = ThreadPoolExecutor(workers), _BlockTokenizer(vocabulary, whole_words)
-    # A few blocks ahead of the workers, no more: memory stays constant however long the corpus.
+    # Some blocks ahead of the workers, lest they wait for this thread; no more: memory stays constant.
     waiting: deque[Future[_Tokenized]] = deque()
     try:
         for block in blocks:
             waiting.append(pool.submit(work, block))
-            if len(waiting) > 2 * workers:
+            if len(waiting) > 4 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

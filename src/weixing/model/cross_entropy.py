@@ -43,9 +43,8 @@ class _DecodedCrossEntropy(torch.autograd.Function):
             wide = logits.to(dtype)
             normaliser = wide.logsumexp(1, keepdim=True)
             loss = loss + ((normaliser - wide.gather(1, label)) * weight).sum()
-            slope = ((wide - normaliser).exp() - (entry == label).to(dtype)) * weight
-            by_bias = by_bias + slope.sum(0)
-            slope = slope.to(logits.dtype)
+            slope = (((wide - normaliser).exp() - (entry == label).to(dtype)) * weight).to(logits.dtype)
+            by_bias = by_bias + slope.sum(0, dtype=dtype)
             by_x.append((slope @ vectors).to(x.dtype))
             by_vectors = by_vectors + slope.t() @ x[part]
         ctx.save_for_backward(torch.cat(by_x), by_vectors.to(vectors.dtype), by_bias.to(bias.dtype))

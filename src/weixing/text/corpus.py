@@ -19,7 +19,7 @@ from weixing.errors import UserError
 from weixing.text.decompression import pieces
 
 ACCEPTED = "UTF-8 text (.txt) or JSON lines (.jsonl), each also .gz .zst .xz; folders and globs of them"
-BLOCK_BYTES = 1 << 20  # decompressed; a block ends with the first document that ends after so many
+BLOCK_BYTES = 2 << 20  # decompressed; a block ends with the first document that ends after so many
 
 _NAME = re.compile(r".*\.(txt|jsonl)(|\.gz|\.zst|\.xz)", re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

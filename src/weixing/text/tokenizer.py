@@ -101,7 +101,7 @@ class Tokenizer:
         by_rust = {}
         for text in map(int, np.flatnonzero(irregular)):
             by_rust[text] = self.encode(buffer[offsets[text] : offsets[text + 1]].tobytes().decode())
-        return _replaced(ids[:count].copy(), id_offsets, by_rust)
+        return _replaced(ids[:count], id_offsets, by_rust)
 
     def token_starts(self, text: str) -> list[int]:
         """The character of `text` at which each token of ``encode(text)`` starts."""

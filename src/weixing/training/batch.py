@@ -59,8 +59,8 @@ class ReadRows:
     Attributes:
         ids: int64 [B, T].
         continues_word: bool [B, T], or None.
-        padded: whether a row is padded.
-        isolated: whether documents are to be kept apart.
+        padded: whether a row may be padded.
+        isolated: whether rows may hold several documents, to be kept apart.
     """
 
     ids: Tensor
@@ -83,11 +83,22 @@ class BatchMaker:
         masking: the masking rule.
         isolate: whether packed documents are kept apart (`weixing.data.borders`).
         device: where batches live.
+        compiled: whether torch.compile may be used, which is done on a GPU: sixty small kernels become a few.
     """
 
-    def __init__(self, vocabulary: Vocabulary, masking: Masking, isolate: bool, device: torch.device) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        masking: Masking,
+        isolate: bool,
+        device: torch.device,
+        compiled: bool = False,
+    ) -> None:
         self.vocabulary, self.masking, self.isolate, self.device = vocabulary, masking, isolate, device
         self._generator = torch.Generator(device)
+        self._make = _make
+        if compiled and device.type != "cpu":
+            self._make = torch.compile(_make, fullgraph=True, dynamic=False)
 
     def __call__(self, rows: np.ndarray, continues_word: np.ndarray | None, seed: int) -> Batch:
         """Batch of `rows` [B, T] uint16; the masking is decided by `seed` alone."""
@@ -97,24 +108,20 @@ class BatchMaker:
         """The part of the work that needs no device and may be done in another thread."""
         ids = self._copyable(rows.astype(np.int64))
         words = None if continues_word is None else self._copyable(continues_word)
-        # Most batches need no mask, which saves time on a CPU. A GPU has batches of one form: each is compiled once.
-        several = self.device.type != "cpu" or bool((rows[:, 1:] == self.vocabulary.cls_id).any())
-        return ReadRows(ids, words, bool((rows == self.vocabulary.pad_id).any()), self.isolate and several)
+        padded = bool((rows == self.vocabulary.pad_id).any())
+        if self.device.type != "cpu":  # compiled for each form of batches, so that there should be few
+            return ReadRows(ids, words, padded or self.isolate, self.isolate)
+        several = bool((rows[:, 1:] == self.vocabulary.cls_id).any())
+        return ReadRows(ids, words, padded, self.isolate and several)
 
     def mask(self, rows: ReadRows, seed: int) -> Batch:
         """The rest, on the device, which is not waited for."""
         ids = rows.ids.to(self.device, non_blocking=True)
         words = None if rows.continues_word is None else rows.continues_word.to(self.device, non_blocking=True)
-        seen, positions = None, None
-        if rows.isolated:
-            first, last, positions = isolate_documents(ids, self.vocabulary.cls_id)
-            seen = first, last
-        if rows.padded:
-            lengths = (ids != self.vocabulary.pad_id).sum(1, keepdim=True).expand_as(ids)
-            # A padded position sees what the row's tokens see; nothing is asked of it.
-            first, last = seen or (torch.zeros_like(ids), lengths)
-            seen = first.minimum(lengths - 1), last.minimum(lengths)
-        return Batch(self.masking(ids, self._generator.manual_seed(seed), words), seen, positions)
+        draws = self.masking.draw(ids, self._generator.manual_seed(seed))
+        return self._make(
+            self.masking, ids, draws, words, self.vocabulary.cls_id if rows.isolated else None, rows.padded
+        )
 
     def _copyable(self, array: np.ndarray) -> Tensor:
         """In pinned memory if a GPU is to fetch it: only from there are copies asynchronous.
@@ -123,3 +130,19 @@ class BatchMaker:
         """
         tensor = torch.from_numpy(array)
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+
+def _make(
+    masking: Masking, ids: Tensor, draws: list[Tensor], words: Tensor | None, border: int | None, padded: bool
+) -> Batch:
+    """A batch from ids and draws; `border`, if not None, is the token at which another document begins."""
+    seen, positions = None, None
+    if border is not None:
+        first, last, positions = isolate_documents(ids, border)
+        seen = first, last
+    if padded:
+        lengths = (ids != masking.pad_id).sum(1, keepdim=True).expand_as(ids)
+        # A padded position sees what the row's tokens see; nothing is asked of it.
+        first, last = seen or (torch.zeros_like(ids), lengths)
+        seen = first.minimum(lengths - 1), last.minimum(lengths)
+    return Batch(masking.choose(ids, draws, words), seen, positions)

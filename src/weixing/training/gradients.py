@@ -70,6 +70,7 @@ class AutogradGradients:
     ) -> None:
         self.entries = None if entries is None else torch.from_numpy(entries).to(model.head.bias.device)
         self.model, self.precision, self.micro_batch_size, self.loss = model, precision, micro_batch_size, loss
+        self.parameters = list(model.parameters())  # to walk the modules in every step would take a GPU's host long
         self.workers: Workers | None = None
         self.copies: Mapping[Tensor, np.ndarray] = {}
 
@@ -79,8 +80,8 @@ class AutogradGradients:
     def __call__(self, batch: Batch, seed: int) -> Tensor:
         """Fill ``grad``; dropout follows torch's own random state, not `seed`."""
         device = batch.masked.ids.device
-        self.model.zero_grad(set_to_none=True)
-        parameters = list(self.model.parameters())
+        for parameter in self.parameters:
+            parameter.grad = None
         predicted = batch.masked.weights.sum().clamp(min=1)
         total = torch.zeros((), device=device)
         sums: list[Tensor] = []
@@ -89,7 +90,7 @@ class AutogradGradients:
                 part = self.loss(self.model, batch[start : start + self.micro_batch_size], self.entries)
             # Not backward(): a compiled loss leaves gradients in a CUDA graph's memory, which its next run overwrites,
             # those that backward() has put into .grad as well (github.com/pytorch/pytorch/issues/169545).
-            gradients = torch.autograd.grad(part / predicted, parameters)
+            gradients = torch.autograd.grad(part / predicted, self.parameters)
             if sums:
                 torch._foreach_add_(sums, gradients)
             elif self.micro_batch_size < len(batch):
@@ -97,13 +98,13 @@ class AutogradGradients:
             else:
                 sums = [gradient.contiguous() for gradient in gradients]
             total += part.detach()
-        for parameter, gradient in zip(parameters, sums, strict=True):
+        for parameter, gradient in zip(self.parameters, sums, strict=True):
             parameter.grad = gradient
         return total
 
     def clip(self, limit: float) -> Tensor:
         """As in `GradientMaker`."""
-        return clip_grad_norm_(self.model.parameters(), limit)
+        return clip_grad_norm_(self.parameters, limit)
 
 
 class CompiledGradients:
@@ -170,11 +171,12 @@ def compiled_rows(batch: Batch) -> Rows:
 def compiled_loss() -> Loss:
     """`masked_loss` by torch.compile, for a GPU.
 
-    Whole (one graph, so that nothing falls back to Python unseen) and of fixed sizes: rows, positions and slots of a
-    run never change. Mode ``reduce-overhead`` replays forward and backward pass as CUDA graphs: a step of 2/128 is
-    hundreds of kernels, each shorter than its launch. Its one trap is met in `AutogradGradients`. ``max-autotune``
-    would search matrix kernels for minutes at each start, against products that are cuBLAS's best case.
-    Source: docs.pytorch.org, "torch.compile" (modes) and "CUDAGraph Trees" (limits).
+    In one piece (nothing falls back to Python unseen) and of fixed sizes: rows, positions and slots of a run never
+    change. Mode ``reduce-overhead`` replays forward and backward pass as a CUDA graph each: small shapes take less time
+    to compute than to launch, kernel by kernel. Its trap, gradients in memory that is used again, is met in
+    `AutogradGradients`. Nothing else of a step may be compiled in this mode: each call of such a function starts anew
+    and takes the memory of the gradients that are still to be used. Mode ``max-autotune`` searches for matrix kernels
+    for minutes, where cuBLAS leaves little. Source: docs.pytorch.org, "torch.compile" and "CUDAGraph Trees".
     """
     return cast(Loss, torch.compile(masked_loss, mode="reduce-overhead", fullgraph=True, dynamic=False))
 

@@ -127,7 +127,9 @@ class Run:
             self.vocabulary, rate=recipe.masking_rate, unit=recipe.masking_unit,
             drawn_from=self.reach.entries if self.reach else None, device=device,
         )  # fmt: skip
-        self.batches = BatchMaker(self.vocabulary, masking, recipe.isolate_documents, device)
+        self.batches = BatchMaker(
+            self.vocabulary, masking, recipe.isolate_documents, device, compiled=not settings.no_compile
+        )
         self.rows = ReadAhead(self._read, STEPS_READ_AHEAD[device.type])
         self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
         self.done = Progressed()
