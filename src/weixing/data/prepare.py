@@ -28,6 +28,7 @@ from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 
 LONGEST_SEQUENCE = 4_096
+BLOCKS_AHEAD = 6  # read before a worker is free to tokenize them, or tokenized and not yet packed
 CONTINUES_WORD = np.int32(1 << 16)  # flag above a 16-bit token id while rows are packed
 
 
@@ -204,12 +205,12 @@ def _tokenized(reader: CorpusReader, vocabulary: Vocabulary, whole_words: bool, 
         work = _work
     else:
         pool, work = ThreadPoolExecutor(workers), _BlockTokenizer(vocabulary, whole_words)
-    # Some blocks ahead of the workers, lest they wait for this thread; no more: memory stays constant.
+    # The workers never wait for this thread, and memory stays constant.
     waiting: deque[Future[_Tokenized]] = deque()
     try:
         for block in blocks:
             waiting.append(pool.submit(work, block))
-            if len(waiting) > 4 * workers:
+            if len(waiting) > workers + BLOCKS_AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

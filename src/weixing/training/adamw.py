@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from weixing.model.compiled.parameters import PIECE
 from weixing.model.compiled.updates import adamw
 from weixing.model.compiled.workers import Workers, evenly
-
-PIECE = 1 << 18  # numbers that one worker updates at a time
 
 
 class CompiledAdamW(Optimizer):
@@ -24,6 +24,7 @@ class CompiledAdamW(Optimizer):
         bias_correction: False: no division by 1 - βᵗ, weight decay after the step (uer/utils/optimizers.py:324-400).
         workers: the cores.
         copies: arrays, by parameter, that receive the new values as well (bf16 copies for matrix products).
+        pieces: by parameter, flattened, what is to be updated, in pieces for one core each; all of it if left out.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class CompiledAdamW(Optimizer):
         bias_correction: bool,
         workers: Workers,
         copies: Mapping[Tensor, np.ndarray],
+        pieces: Mapping[Tensor, list[slice]] = MappingProxyType({}),
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "updates": 0})
-        self._correct, self._workers, self._copies = bias_correction, workers, copies
+        self._correct, self._workers, self._copies, self._pieces = bias_correction, workers, copies, pieces
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure is used here
@@ -56,8 +58,8 @@ class CompiledAdamW(Optimizer):
                     state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
                 arrays = [t.detach().numpy().reshape(-1) for t in (p, p.grad, state["mean"], state["square"])]
                 arrays.append(self._copies[p].reshape(-1) if p in self._copies else arrays[0])
-                for start in range(0, p.numel(), PIECE):
-                    pieces.append((numbers, [array[start : start + PIECE] for array in arrays]))
+                for part in self._pieces.get(p) or [slice(at, at + PIECE) for at in range(0, p.numel(), PIECE)]:
+                    pieces.append((numbers, [array[part] for array in arrays]))
 
         def work(run: slice) -> None:
             for numbers, arrays in pieces[run]:

@@ -34,10 +34,12 @@ class GradientMaker(Protocol):
     Attributes:
         workers: the cores it uses of a CPU, or None.
         copies: what optimizers keep equal to the parameters, by parameter.
+        pieces: what of a parameter has gradients, by parameter; all where it says nothing.
     """
 
     workers: Workers | None
     copies: Mapping[Tensor, np.ndarray]
+    pieces: Mapping[Tensor, list[slice]]
 
     def refresh(self) -> None:
         """To be called after parameters were changed by anything but an optimizer that knows `copies`."""
@@ -73,6 +75,7 @@ class AutogradGradients:
         self.parameters = list(model.parameters())  # to walk the modules in every step would take a GPU's host long
         self.workers: Workers | None = None
         self.copies: Mapping[Tensor, np.ndarray] = {}
+        self.pieces: Mapping[Tensor, list[slice]] = {}
 
     def refresh(self) -> None:
         """Nothing to do."""
@@ -135,6 +138,7 @@ class CompiledGradients:
             model, product_type(precision), workers, partial(MaskedLanguageModelPass, model), {TOKENS: entries}
         )
         self.copies: Mapping[Tensor, np.ndarray] = self._parallel.weights.copies
+        self.pieces: Mapping[Tensor, list[slice]] = self._parallel.weights.pieces
 
     def __call__(self, batch: Batch, seed: int) -> Tensor:
         """Fill ``grad``; `seed` decides what is dropped."""

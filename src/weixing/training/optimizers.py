@@ -4,6 +4,7 @@ A parameter is decayed unless it is a bias or belongs to a LayerNorm, that is, u
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,7 @@ def build_optimizers(
     device: torch.device,
     workers: Workers | None = None,
     copies: Mapping[Tensor, np.ndarray] | None = None,
+    pieces: Mapping[Tensor, list[slice]] = MappingProxyType({}),
 ) -> list[Optimizer]:
     """The recipe's optimizers for `model`, every group with its peak learning rate under ``peak``.
 
@@ -105,7 +107,8 @@ def build_optimizers(
 
     Args:
         workers: the cores of a CPU: then the updates are compiled passes.
-        copies: by parameter, arrays that are to follow it (`weixing.model.compiled.encoder.Weights.copies`).
+        copies: by parameter, arrays that are to follow it (`weixing.model.compiled.parameters.Weights.copies`).
+        pieces: by parameter, what of it has gradients (`Weights.pieces`); all if left out.
     """
     copies = copies or {}
     matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.dim() == 2]
@@ -117,7 +120,9 @@ def build_optimizers(
     if not corrected:
         optimizers.append(uer_adamw(groups, **numbers, workers=workers, copies=copies))
     elif workers:
-        optimizers.append(CompiledAdamW(groups, **numbers, bias_correction=True, workers=workers, copies=copies))
+        optimizers.append(
+            CompiledAdamW(groups, **numbers, bias_correction=True, workers=workers, copies=copies, pieces=pieces)
+        )
     else:
         optimizers.append(torch.optim.AdamW(groups, **numbers, fused=True))
     if chosen:

@@ -120,7 +120,7 @@ class Run:
             compiled=not settings.no_compile,
         )  # fmt: skip
         self.optimizers: Sequence[Optimizer] = build_optimizers(
-            self.model, recipe, device, self.gradients.workers, self.gradients.copies
+            self.model, recipe, device, self.gradients.workers, self.gradients.copies, self.gradients.pieces
         )
         self.loader = Loader(shards, RowOrder(len(shards), settings.seed, recipe.shuffle_window), recipe.batch_size)
         masking = Masking(

@@ -14,8 +14,6 @@ from weixing.model.compiled.encoder import Gradients, Weights
 from weixing.model.compiled.updates import add, scale, sum_of_squares
 from weixing.model.compiled.workers import Workers, evenly
 
-PIECE = 1 << 18  # numbers of a parameter that one worker sums at a time
-
 
 class HasGradients(Protocol):
     """A pass: what computes for one core, and sums its gradients."""
@@ -60,11 +58,8 @@ class ParallelGradients(Generic[Pass]):
         self._flat = [
             {name: total.array.reshape(-1) for name, total in one.gradients.sums.items()} for one in self.passes
         ]
-        self._pieces = [
-            (name, slice(start, min(start + PIECE, p.numel())))
-            for name, p in self.weights.parameters.items()
-            for start in range(0, p.numel(), PIECE)
-        ]
+        pieces = self.weights.pieces
+        self._pieces = [(name, part) for name, p in self.weights.parameters.items() for part in pieces[p]]
 
     def run(self, rows: int, at_once: int, work: Callable[[Pass, slice], Result]) -> list[Result]:
         """Call `work` with a core's pass and some rows, until all `rows` had their turn; ``grad`` is their sum then.

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from weixing.model.compiled.buffers import Buffers, multiply, numbers
 from weixing.model.compiled.elementwise import add_numbers, add_numbers_at, convert, convert_rows
 
+PIECE = 1 << 18  # numbers of a parameter that one core works on at a time
+SHORT_GAP = 32  # rows; a run has its own cost
+
 
 class Weights:
     """The parameters of a module for compiled passes: float32 arrays, and of matrices a copy in the products' type.
@@ -51,6 +54,25 @@ class Weights:
             for name, p in self.parameters.items()
             if self._copies[name] is not self._masters[name] and name not in self.chosen
         }
+
+    @property
+    def pieces(self) -> dict[Tensor, list[slice]]:
+        """Of each parameter, flattened, what has gradients, cut small enough to be shared among cores.
+
+        That is all of it, but of a matrix with chosen rows these alone, with short gaps between them.
+        """
+        found: dict[Tensor, list[slice]] = {}
+        for name, p in self.parameters.items():
+            rows = self.chosen.get(name, np.array([0, len(p) - 1]))
+            ends = np.flatnonzero(np.diff(rows) > SHORT_GAP) if name in self.chosen else np.array([], np.int64)
+            firsts, lasts = rows[np.concatenate([[0], ends + 1])], rows[np.concatenate([ends, [len(rows) - 1]])]
+            width = p.numel() // len(p)
+            found[p] = [
+                slice(start, min(start + PIECE, int(last + 1) * width))
+                for first, last in zip(firsts, lasts, strict=True)
+                for start in range(int(first) * width, int(last + 1) * width, PIECE)
+            ]
+        return found
 
     def copy_chosen(self, share: int, shares: int) -> None:
         """Bring a share of the copies of chosen rows up to date."""
