@@ -64,14 +64,8 @@ def read_prepare(setting: Setting, copies: int, workers: int) -> Reading:
     done = once(inputs.corpus(copies))
     return Reading(
         done.command,
-        {
-            "mb_per_second": megabytes / done.seconds,
-            "seconds": done.seconds,
-            "startup_seconds": startup,
-            "mb_per_second_without_startup": megabytes / max(done.seconds - startup, 1e-3),
-            "tokenizing_mb_per_second": megabytes / done.result["seconds_tokenizing"],
-            "peak_memory_mb": done.peak_memory_mb,
-        },
+        _figures(done, megabytes, startup)
+        | {"tokenizing_mb_per_second": megabytes / done.result["seconds_tokenizing"]},
     )
 
 
@@ -85,14 +79,18 @@ def _read_uer(setting: Setting, uer: Uer, copies: int) -> Reading:
         inputs.remove("uer-timed.pt")
     return Reading(
         done.command,
-        {
-            "mb_per_second": megabytes / done.seconds,
-            "seconds": done.seconds,
-            "startup_seconds": startup,
-            "mb_per_second_without_startup": megabytes / max(done.seconds - startup, 1e-3),
-            "peak_memory_mb": done.peak_memory_mb,
-        },
+        _figures(done, megabytes, startup),
     )
+
+
+def _figures(done: Finished, megabytes: float, startup: float) -> dict[str, float]:
+    return {
+        "mb_per_second": megabytes / done.seconds,
+        "seconds": done.seconds,
+        "startup_seconds": startup,
+        "mb_per_second_without_startup": megabytes / max(done.seconds - startup, 1e-3),
+        "peak_memory_mb": done.peak_memory_mb,
+    }
 
 
 def _read_tokenizers(setting: Setting) -> Reading:

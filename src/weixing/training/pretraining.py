@@ -111,7 +111,6 @@ class Run:
         self.export = export
         self.vocabulary, self.sequence_length = shards.vocabulary, shards.manifest.sequence_length
         self.model = model.to(device)
-        self.model.encoder.set_dropout(recipe.dropout)
         # What a model that goes on knows of other entries is left alone: `--init` keeps the whole vocabulary in play.
         self.reach = reach_of(shards) if recipe.reached_only and not settings.init else None
         self.gradients = make_gradients(

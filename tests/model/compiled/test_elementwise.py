@@ -9,7 +9,6 @@ from weixing.model.compiled.elementwise import (
     add_bias,
     add_column_sums,
     add_numbers,
-    add_numbers_at,
     gelu_backward,
     gelu_forward,
 )
@@ -74,7 +73,7 @@ def test_parts_are_added_to_a_total_or_replace_it_where_they_come_first(of, firs
     add_numbers(x.array, total.numpy(), first)
     assert torch.equal(total, part if first else before[:3] + part)
     total = before.clone()
-    add_numbers_at(x.array, places, total.numpy(), first)
+    add_numbers(x.array, total.numpy(), first, places)
     expected = before.clone()
     expected[places] = part if first else before[places] + part
     assert torch.equal(total, expected)

@@ -51,23 +51,15 @@ def gelu_backward(gradient, slope, bias_gradient):  # type: ignore[no-untyped-de
 
 
 @njit(**COMPILED)
-def add_numbers(x, total, first):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
-    """total, float32 [K, H], += x, numbers [K, H]; where it is the first, total = x."""
+def add_numbers(x, total, first, places=None):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+    """total, float32 [K, H], += x, numbers [K, H]; where it is the first, total = x.
+
+    With `places`, int64 [K], row k of x goes to row places[k] of a larger total.
+    """
     for k in range(x.shape[0]):
         row, target = x[k], total[k]
-        if first:
-            for h in range(x.shape[1]):
-                target[h] = load(row, h)
-        else:
-            for h in range(x.shape[1]):
-                target[h] += load(row, h)
-
-
-@njit(**COMPILED)
-def add_numbers_at(x, places, total, first):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
-    """Row places[k] of total, float32, += row k of x, numbers [K, H], or, if it is the first, = it."""
-    for k in range(x.shape[0]):
-        row, target = x[k], total[places[k]]
+        if places is not None:
+            target = total[places[k]]
         if first:
             for h in range(x.shape[1]):
                 target[h] = load(row, h)

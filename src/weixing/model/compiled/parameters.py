@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weixing.model.compiled.buffers import Buffers, multiply, numbers
-from weixing.model.compiled.elementwise import add_numbers, add_numbers_at, convert, convert_rows
+from weixing.model.compiled.elementwise import add_numbers, convert, convert_rows
 
 PIECE = 1 << 18  # numbers of a parameter that one core works on at a time
 SHORT_GAP = 32  # rows; a run has its own cost
@@ -127,5 +127,5 @@ class Gradients:
     def add_product_at(self, name: str, left: Tensor, right: Tensor, places: np.ndarray) -> None:
         """Add left.T @ right to the gradient's rows at `places`; where it comes first, the other rows must be 0."""
         part = multiply(left.t(), right, self.buffers("gradient", left.shape[1], right.shape[1]))
-        add_numbers_at(part.array, places, self.sums[name].array, name in self._fresh)
+        add_numbers(part.array, self.sums[name].array, name in self._fresh, places)
         self._fresh.discard(name)
