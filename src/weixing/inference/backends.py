@@ -82,7 +82,8 @@ class TorchBackend:
 
 
 class CompiledBackend:
-    """Compiled passes: every core takes whole batches of `pool`; one text has all cores for its matrix products.
+    """Compiled passes: every core takes whole batches of `pool`; one batch, or one text, has all cores for its matrix
+    products.
 
     Several threads may call at once: each pass takes an encoder, and memory with it, for as long as it lasts. All
     passes are in inference mode, as torch lets memory that was made in it be written to in it alone.
@@ -97,7 +98,7 @@ class CompiledBackend:
     def __init__(self, model: MaskedLanguageModel | Encoder, precision: Precision) -> None:
         self.precision, self.workers = precision, Workers()
         dtype = product_type(precision)
-        self.weights = Weights(model, dtype)
+        self.weights = Weights(model, dtype, constant=True)
         prefix = "" if isinstance(model, Encoder) else "encoder."
         self._free: LifoQueue[CompiledEncoder] = LifoQueue()  # first the one whose memory is still in the cache
         for _ in range(self.workers.count):
@@ -123,7 +124,7 @@ class CompiledBackend:
                 on_batch(len(ids))
             return result
 
-        with one_thread(self.workers):
+        with one_thread(self.workers if len(texts) > 1 else None):
             return self.workers.map(work, texts)
 
     @torch.inference_mode()

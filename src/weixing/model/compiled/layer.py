@@ -79,6 +79,9 @@ class LayerPass:
     def _matrix(self, name: str) -> Tensor:
         return self.weights.matrix(f"{self.name}{name}.weight")
 
+    def _apply(self, name: str, x: Numbers, out: Numbers, rows: slice = slice(None)) -> Numbers:
+        return self.weights.apply(f"{self.name}{name}.weight", x.tensor, out, rows)
+
     def _vector(self, name: str) -> np.ndarray:
         return self.weights.vector(f"{self.name}{name}")
 
@@ -98,17 +101,17 @@ class LayerPass:
         """Numbers [B·T, H] → [B·M, H], both with their unrounded values if there will be no backward pass."""
         self.x = x
         H, N, count = self.H, self.B * self.T, self.count
-        weight, bias = self._matrix("attention.query_key_value"), self._vector("attention.query_key_value.bias")
+        three, bias = "attention.query_key_value", self._vector("attention.query_key_value.bias")
         if self.places is None:
             self.asking = x
-            add_bias(multiply(x.tensor, weight.t(), self._keep("qkv", N, 3 * H)).array, bias)
+            add_bias(self._apply(three, x, self._keep("qkv", N, 3 * H)).array, bias)
         else:
             self.asking = self._keep("asking", count, H)
             np.take(x.array, self.places, axis=0, out=self.asking.array)
             if exact:
                 exact = numbers(exact.tensor[torch.from_numpy(self.places)])
-            add_bias(multiply(self.asking.tensor, weight[:H].t(), self._keep("q", count, H)).array, bias[:H])
-            add_bias(multiply(x.tensor, weight[H:].t(), self._keep("kv", N, 2 * H)).array, bias[H:])
+            add_bias(self._apply(three, self.asking, self._keep("q", count, H), slice(H)).array, bias[:H])
+            add_bias(self._apply(three, x, self._keep("kv", N, 2 * H), slice(H, None)).array, bias[H:])
         self.context = self._keep("context", count, H)
         context = self.context.tensor.view(self.B, self.M, self.A, HEAD_UNITS)
         probabilities = self._keep("probabilities", self.A, self.B, self.M, self.T)
@@ -121,16 +124,14 @@ class LayerPass:
                 self.keys[2 + a],
             )  # fmt: skip
             torch.bmm(dropped.tensor if dropped else probabilities.tensor[a], v, out=context[:, :, a])
-        branch = multiply(self.context.tensor, self._matrix("attention.output").t(), self.buffers("branch", count, H))
+        branch = self._apply("attention.output", self.context, self.buffers("branch", count, H))
         self.middle, exact = self._add_and_normalise(
             branch, "attention.output", exact or self.asking, "attention_norm", self.keys[1]
         )
-        self.slope = multiply(
-            self.middle.tensor, self._matrix("feed_forward.inner").t(), self._keep("slope", count, 4 * H)
-        )
+        self.slope = self._apply("feed_forward.inner", self.middle, self._keep("slope", count, 4 * H))
         self.inner = self._keep("inner", count, 4 * H)
         gelu_forward(self.slope.array, self._vector("feed_forward.inner.bias"), self.inner.array)
-        branch = multiply(self.inner.tensor, self._matrix("feed_forward.output").t(), self.buffers("branch", count, H))
+        branch = self._apply("feed_forward.output", self.inner, self.buffers("branch", count, H))
         return self._add_and_normalise(
             branch, "feed_forward.output", exact or self.middle, "feed_forward_norm", self.keys[0]
         )

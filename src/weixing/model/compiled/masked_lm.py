@@ -81,7 +81,7 @@ class MaskedLanguageModelPass:
 def _transform(encoder: CompiledEncoder, x: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """Hidden states [n, H] → what is compared with the token vectors, and GELU's slope and LayerNorm's two."""
     (n, H), buffers, weights = x.array.shape, encoder.buffers, encoder.weights
-    slope = multiply(x.tensor, weights.matrix("head.dense.weight").t(), buffers("head slope", n, H))
+    slope = weights.apply("head.dense.weight", x.tensor, buffers("head slope", n, H))
     inner, standard, y = (buffers(f"head {name}", n, H) for name in ("inner", "standard", "y"))
     scale = buffers("head scale", n, dtype=torch.float32)
     gelu_forward(slope.array, weights.vector("head.dense.bias"), inner.array)
@@ -93,6 +93,6 @@ def _transform(encoder: CompiledEncoder, x: Numbers) -> tuple[Numbers, Numbers, 
 def masked_lm_logits(encoder: CompiledEncoder, rows: Rows) -> Tensor:
     """Scores of all entries at the asked positions, float32 [B·M, V]; `encoder` is one of a masked language model."""
     y, *_ = _transform(encoder, encoder.forward(rows))
-    vectors, bias = encoder.weights.matrix(TOKENS), encoder.weights.vector("head.bias")
-    logits = multiply(y.tensor, vectors.t(), encoder.buffers("logits", len(y.array), len(bias)))
+    bias = encoder.weights.vector("head.bias")
+    logits = encoder.weights.apply(TOKENS, y.tensor, encoder.buffers("logits", len(y.array), len(bias)))
     return logits.tensor + torch.from_numpy(bias)

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weixing.model.compiled.buffers import Buffers, multiply, numbers
+from weixing.model.compiled.buffers import Buffers, Numbers, multiply, numbers
 from weixing.model.compiled.elementwise import add_numbers, convert, convert_rows
 
 PIECE = 1 << 18  # numbers of a parameter that one core works on at a time
 SHORT_GAP = 32  # rows; a run has its own cost
+SHORT_INPUT = 256  # rows; of longer ones a product gains 5 % at most from a matrix in its own order
 
 
 class Weights:
@@ -22,10 +23,15 @@ class Weights:
         dtype: torch.bfloat16 or torch.float32 (then the copies are the parameters).
         chosen: of a matrix, by name, the rows that products take, ascending; None: all. Their copy is made anew for
             every pass (`copy_chosen`).
+        constant: the parameters will not change, so that `apply` may lay them out once and for all for short inputs.
     """
 
     def __init__(
-        self, module: nn.Module, dtype: torch.dtype, chosen: Mapping[str, np.ndarray | None] = MappingProxyType({})
+        self,
+        module: nn.Module,
+        dtype: torch.dtype,
+        chosen: Mapping[str, np.ndarray | None] = MappingProxyType({}),
+        constant: bool = False,
     ) -> None:
         self.parameters = dict(module.named_parameters())
         self.chosen = {name: rows for name, rows in chosen.items() if rows is not None}
@@ -37,6 +43,8 @@ class Weights:
         }
         for name, rows in self.chosen.items():
             self._copies[name] = numbers(torch.empty(len(rows), self.parameters[name].shape[1], dtype=dtype))
+        self._packs = constant and torch.backends.mkldnn.is_available()
+        self._packed: dict[tuple[str, int | None, int | None], Tensor] = {}
 
     def vector(self, name: str) -> np.ndarray:
         """The parameter itself, float32."""
@@ -45,6 +53,21 @@ class Weights:
     def matrix(self, name: str) -> Tensor:
         """The copy that products take."""
         return self._copies[name].tensor
+
+    def apply(self, name: str, x: Tensor, out: Numbers, rows: slice = slice(None)) -> Numbers:
+        """out = x @ matrix[rows].T
+
+        A product reads a matrix in an order of its own, and with few x most of its time goes into that order. Of
+        constant matrices it is kept (a copy of each that short inputs have met), which halves the time of one text.
+        """
+        if not self._packs or len(x) > SHORT_INPUT:
+            return multiply(x, self.matrix(name)[rows].t(), out)
+        packed = self._packed.get((name, rows.start, rows.stop))
+        if packed is None:
+            packed = torch.ops.mkldnn._reorder_linear_weight(self.matrix(name)[rows], SHORT_INPUT)
+            self._packed[name, rows.start, rows.stop] = packed
+        out.tensor.copy_(torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], ""))
+        return out
 
     @property
     def copies(self) -> dict[Tensor, np.ndarray]:
