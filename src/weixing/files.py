@@ -16,7 +16,7 @@ from typing import Any
 
 from weixing.errors import UserError
 
-MARKERS = ("run.json", "manifest.json", "config.json", "results.jsonl", "demo.json", "state.pt")
+MARKERS = ("run.json", "manifest.json", "config.json", "results.jsonl", "demo.json", "state.pt", "uer_config.json")
 """A folder that holds one of these is an output of this project: run, shards, model, results, demo, checkpoint."""
 
 

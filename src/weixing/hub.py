@@ -11,14 +11,17 @@ from weixing.errors import UserError
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form of a hub id, ``owner/name``, and not that of a shape, ``8/512``."""
+    """Whether `name` has the form of a hub id, ``owner/name`` or ``owner/name@revision``, and not that of ``8/512``."""
     part = r"[A-Za-z0-9](?:[\w.-]*\w)?"
-    form = rf"(?!\d+/\d+$)(?!.*(--|\.\.)){part}/{part}"
+    form = rf"(?!\d+/\d+$)(?!.*(--|\.\.)){part}/{part}(@[\w./-]+)?"
     return re.fullmatch(form, name, re.ASCII) is not None
 
 
 def download(repository: str, file: str) -> Path:
     """Path of `file` of the hub repository `repository`, downloaded if it is not in the cache.
+
+    Args:
+        repository: ``owner/name``, or ``owner/name@revision`` for another branch, a tag or a commit.
 
     Raises:
         UserError: it is not in the cache and cannot be had.
@@ -26,10 +29,11 @@ def download(repository: str, file: str) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    name, _, revision = repository.partition("@")
     with suppress(LocalEntryNotFoundError):
-        return Path(hf_hub_download(repository, file, local_files_only=True))
+        return Path(hf_hub_download(name, file, revision=revision or None, local_files_only=True))
     try:
-        return Path(hf_hub_download(repository, file))
+        return Path(hf_hub_download(name, file, revision=revision or None))
     except HfHubHTTPError as error:
         reason = str(error).split("\n\n")[-1].partition("\n")[0]
         action = "Check the name; a private or gated repository needs `hf auth login`"

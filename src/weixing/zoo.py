@@ -28,9 +28,11 @@ class Shape:
         vocabulary_size: entries V of the token embedding.
         positions: longest sequence, in tokens.
         token_types: segment embeddings (first and second text).
+        head_units: units of one attention head, of which `hidden` is a multiple; 64 in the family.
+        feed_forward: units of the feed-forward layer; 0 stands for 4 · hidden, as in the family.
 
     Raises:
-        UserError: a count is not positive, or `hidden` is not a multiple of 64.
+        UserError: a count is not positive, or `hidden` is not a multiple of `head_units`.
     """
 
     layers: int
@@ -38,14 +40,19 @@ class Shape:
     vocabulary_size: int = PUBLISHED_VOCABULARY_SIZE
     positions: int = 512
     token_types: int = 2
+    head_units: int = HEAD_UNITS
+    feed_forward: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.layers, self.hidden, self.vocabulary_size, self.positions, self.token_types) < 1:
+        if not self.feed_forward:
+            object.__setattr__(self, "feed_forward", 4 * self.hidden)
+        counts = (self.layers, self.hidden, self.vocabulary_size, self.positions, self.token_types, self.feed_forward)
+        if min(*counts, self.head_units) < 1:
             raise UserError(f"a model shape with a count below 1: {self}", accepted="positive whole numbers")
-        if self.hidden % HEAD_UNITS:
+        if self.hidden % self.head_units:
             raise UserError(
                 f"a model shape with {self.hidden} hidden units",
-                accepted=f"a multiple of {HEAD_UNITS} (one attention head for each {HEAD_UNITS} units)",
+                accepted=f"a multiple of {self.head_units} (one attention head for each {self.head_units} units)",
                 action="Choose one of " + ", ".join(map(str, HIDDEN)) + ", or another multiple",
             )
 
@@ -57,24 +64,24 @@ class Shape:
     @property
     def alias(self) -> str | None:
         """``tiny``, ``mini``, ``small``, ``medium``, ``base``, or None."""
-        return next((alias for alias, name in ALIASES.items() if name == self.name), None)
+        return next((alias for alias, name in ALIASES.items() if name == self.name and self.is_regular), None)
 
     @property
     def upstream_id(self) -> str | None:
         """Hub id of the published model of this depth and width, or None where there is none."""
-        if self.layers in LAYERS and self.hidden in HIDDEN:
+        if self.layers in LAYERS and self.hidden in HIDDEN and self.is_regular:
             return f"uer/chinese_roberta_L-{self.layers}_H-{self.hidden}"
         return None
 
     @property
-    def heads(self) -> int:
-        """Attention heads, of 64 units each."""
-        return self.hidden // HEAD_UNITS
+    def is_regular(self) -> bool:
+        """Whether depth and width say it all: heads of 64 units, a feed-forward layer of 4 · hidden."""
+        return self.head_units == HEAD_UNITS and self.feed_forward == 4 * self.hidden
 
     @property
-    def feed_forward(self) -> int:
-        """Units of the feed-forward layer."""
-        return 4 * self.hidden
+    def heads(self) -> int:
+        """Attention heads."""
+        return self.hidden // self.head_units
 
     @property
     def parameters(self) -> int:
@@ -89,12 +96,13 @@ class Shape:
     def forward_flops_per_token(self, sequence_length: int, predicted_share: float) -> float:
         """Multiply-adds counted as two operations, for one position of a forward pass.
 
-        ``24 H² + 4 T H`` for each layer: its matrix products, attention scores and sums. The last layer needs keys and
-        values everywhere (``4 H²``) but the rest only at the share p of the positions that are predicted, and so does
-        the masked-LM head, ``2 (V H + H²)``. This counts what is computed here, not the usual ``24 L H² + …``.
+        ``8 H² + 4 H F + 4 T H`` for each layer (in the family, where F = 4 H: ``24 H² + 4 T H``): its matrix products,
+        attention scores and sums. The last layer needs keys and values everywhere (``4 H²``) but the rest only at the
+        share p of the positions that are predicted, and so does the masked-LM head, ``2 (V H + H²)``. This counts what
+        is computed here, not the usual ``24 L H² + …``.
         """
-        L, H, V, p = self.layers, self.hidden, self.vocabulary_size, predicted_share
-        layer, keys_and_values = 24 * H * H + 4 * sequence_length * H, 4 * H * H
+        L, H, F, V, p = self.layers, self.hidden, self.feed_forward, self.vocabulary_size, predicted_share
+        layer, keys_and_values = 8 * H * H + 4 * H * F + 4 * sequence_length * H, 4 * H * H
         return (L - 1) * layer + keys_and_values + p * (layer - keys_and_values) + 2 * p * (V * H + H * H)
 
     def training_flops_per_token(self, sequence_length: int, predicted_share: float) -> float:

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 import transformers
 
-from weixing.formats.huggingface_keys import key_table, to_hugging_face
+from weixing.formats.bert import AnyModel, bert_of
+from weixing.formats.huggingface_keys import key_table_of, to_hugging_face
 from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.model.initialisation import initialise
@@ -33,13 +34,18 @@ def config_of(shape: Shape, dropout: float = 0.0) -> transformers.BertConfig:
     )
 
 
+def their_weights(ours: AnyModel) -> dict[str, torch.Tensor]:
+    bert = bert_of(ours)
+    return to_hugging_face(key_table_of(bert), bert.state_dict())
+
+
 def both(name: str, dropout: float = 0.0) -> tuple[MaskedLanguageModel, transformers.BertForMaskedLM]:
     """Our model with weights of which none is 0 or 1, and theirs with the same."""
     layers, hidden = map(int, name.split("/"))
     ours = MaskedLanguageModel(Shape(layers, hidden, VOCABULARY_SIZE), dropout)
     initialise(ours, "uer", seed=3)
     theirs = transformers.BertForMaskedLM(config_of(ours.encoder.shape, dropout))
-    result = theirs.load_state_dict(to_hugging_face(key_table(ours), ours.state_dict()), strict=False)
+    result = theirs.load_state_dict(their_weights(ours), strict=False)
     assert result.unexpected_keys == []
     assert all("decoder" in key for key in result.missing_keys)
     return ours, theirs
@@ -74,7 +80,7 @@ def test_hidden_states_logits_loss_and_every_gradient_equal_transformers(name: s
 
     loss.backward()
     expected.loss.backward()
-    gradients = to_hugging_face(key_table(ours), {name: p.grad for name, p in ours.named_parameters()})
+    gradients = to_hugging_face(key_table_of(bert_of(ours)), {name: p.grad for name, p in ours.named_parameters()})
     their_gradients = {name: p.grad for name, p in theirs.named_parameters()}
     assert gradients.keys() == their_gradients.keys()
     for key, gradient in their_gradients.items():
@@ -101,7 +107,7 @@ def test_a_classifier_equals_transformers() -> None:
     config = config_of(shape)
     config.num_labels = 5
     theirs = transformers.BertForSequenceClassification(config).eval()
-    theirs.load_state_dict(to_hugging_face(key_table(ours), ours.state_dict()))
+    theirs.load_state_dict(their_weights(ours))
     ids, attention, token_types, _ = a_batch().values()
     expected = theirs(ids, attention.long(), token_types).logits
     assert relative_difference(ours(ids, token_types, attention), expected) < 1e-5

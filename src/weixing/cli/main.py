@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from weixing.cli import demo as demo_verb
-from weixing.cli import features, fill_mask, finetune, prepare, pretrain, table, vocab, zoo
+from weixing.cli import convert, features, fill_mask, finetune, inspect, prepare, pretrain, table, vocab, zoo
 from weixing.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.command("zoo")(zoo.run)
 app.command("vocab")(vocab.run)
 app.command("prepare")(prepare.run)
 app.command("pretrain")(pretrain.run)
+app.command("convert")(convert.run)
+app.command("inspect")(inspect.run)
 app.command("finetune")(finetune.run)
 app.command("table")(table.run)
 app.command("fill-mask")(fill_mask.run)

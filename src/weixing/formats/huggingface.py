@@ -1,36 +1,39 @@
 """The Hugging Face layout, written and read. Opens files, no sockets.
 
-Its tensor names live in `huggingface_keys`; weights are read in `huggingface_weights`.
+Its tensor names live in `huggingface_keys`; files of weights are read in `weight_files`.
 
-A folder appears under its name only after it was read back and gave the same weights and logits. `transformers` is not
-needed.
+A folder appears under its name only after it was read back and gave the same weights. `transformers` is not needed.
 
-A masked-LM folder also holds a pooler, which this project does not train: the identity, so that `BertModel`'s
-`pooler_output` is tanh of the first token's hidden state, the same at every load, and so that keras-hub, which demands
-a pooler, can read the folder. Without it transformers makes a new random one at each load. The price: transformers'
-`BertForMaskedLM`, which has no pooler, lists these two keys as not used, as it does for Google's own BERT.
+A folder always holds a pooler: where none was learnt, the identity, so that `BertModel`'s `pooler_output` is tanh of
+the first token's hidden state, the same at every load, and so that keras-hub, which demands a pooler, can read the
+folder. Without it transformers makes a new random one at each load. The price: transformers' `BertForMaskedLM`, which
+has no pooler, lists these two keys as not used, as it does for Google's own BERT. Read back, an identity is no pooler.
 """
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from weixing.errors import UserError
 from weixing.files import atomic_folder, read_json, write_json
-from weixing.formats.huggingface_keys import POOLER_BIAS, POOLER_WEIGHT, key_table, to_hugging_face
-from weixing.formats.huggingface_weights import WEIGHTS, fill, has_masked_lm_head, read_tensors
+from weixing.formats.bert import Bert, bert_of
+from weixing.formats.huggingface_keys import key_table_of, to_hugging_face, with_identity_pooler, with_names_of_today
+from weixing.formats.source import Source, require_vocabulary
+from weixing.formats.tensors import NOT_LEARNT, Tensors
+from weixing.formats.weight_files import OLD_WEIGHTS, WEIGHTS, read_weights, weights_in
 from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
 from weixing.model.heads import Classifier, MaskedLanguageModel
+from weixing.progress import say
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
 
 CONFIG, VOCABULARY = "config.json", "vocab.txt"
+FOLDED = "uer_layer_norms_folded"  # in config.json: how a model that comes from UER-py was converted
 FILES_READ = (CONFIG, WEIGHTS, VOCABULARY)
 
 
@@ -50,11 +53,8 @@ def export_masked_lm(
     Raises:
         UserError: `folder` exists and `overwrite` is false; the vocabulary or the weights cannot be those of a model.
     """
-    hidden = model.encoder.shape.hidden
-    pooler = {POOLER_WEIGHT: torch.eye(hidden), POOLER_BIAS: torch.zeros(hidden)}
     with atomic_folder(folder, overwrite=overwrite) as beside:
-        _write(model, vocabulary, beside, {"architectures": ["BertForMaskedLM"]}, pooler, model_card)
-        _verify(model, vocabulary, *import_masked_lm(beside))
+        write_folder(bert_of(model), vocabulary, beside, model_card=model_card)
 
 
 def export_classifier(
@@ -68,19 +68,8 @@ def export_classifier(
     Raises:
         UserError: as `export_masked_lm`; or the labels are not as many as the outputs.
     """
-    if len(labels) != model.output.out_features or len(set(labels)) != len(labels):
-        raise UserError(f"labels {list(labels)}", accepted=f"{model.output.out_features} names, each once")
-    config = {
-        "architectures": ["BertForSequenceClassification"],
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
-    }
     with atomic_folder(folder, overwrite=overwrite) as beside:
-        _write(model, vocabulary, beside, config, {}, None)
-        reloaded, its_vocabulary, its_labels = import_classifier(beside)
-        if its_labels != list(labels):
-            raise RuntimeError(f"{folder}: labels {list(labels)} were read back as {its_labels}")
-        _verify(model, vocabulary, reloaded, its_vocabulary)
+        write_folder(bert_of(model), vocabulary, beside, labels=labels)
 
 
 def import_masked_lm(folder: Path) -> tuple[MaskedLanguageModel, Vocabulary]:
@@ -112,40 +101,189 @@ def require_masked_lm(model: MaskedLanguageModel | Encoder, where: str | Path | 
 def import_model(folder: Path) -> tuple[MaskedLanguageModel | Encoder, Vocabulary]:
     """The masked language model in `folder`, or where there is no masked-LM head the encoder alone; its vocabulary.
 
+    What is left aside, other heads among it, is said on stderr.
+
     Raises:
         UserError: a file is missing or damaged; config.json describes what this project does not build, or disagrees
             with the tensors; a tensor is missing, or unknown.
     """
-    _, shape, vocabulary = _read_description(folder)
-    file, tensors = read_tensors(folder)
-    with torch.device("meta"):
-        model = MaskedLanguageModel(shape) if has_masked_lm_head(tensors) else Encoder(shape)
-    fill(model, tensors, file)
-    return model, vocabulary
+    source = read_folder(folder, any_head=True)
+    assert source.vocabulary
+    aside = set(source.left_aside.values()) | {name for name in source.bert.parts if name != "head"}
+    _say_what_is_left_out(source, sorted(aside))
+    model = source.bert.masked_lm() if "head" in source.bert.parts else source.bert.encoder
+    return model, source.vocabulary
 
 
 def import_classifier(folder: Path) -> tuple[Classifier, Vocabulary, list[str]]:
     """The classifier in `folder`, its vocabulary, and the name of each of its outputs.
 
     Raises:
-        UserError: as `import_model`; or config.json names no labels.
+        UserError: as `import_model`; there is no classifier; or config.json does not name its labels.
     """
-    config, shape, vocabulary = _read_description(folder)
-    try:
-        its_names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # where left out: transformers' default
-        names = {int(number): str(label) for number, label in its_names.items()}
-        labels = [names[number] for number in range(len(names))]
-    except (KeyError, ValueError, AttributeError):
+    source = read_folder(folder)
+    assert source.vocabulary
+    if source.labels is None:
+        raise UserError("there is no classifier here (classifier.*)", where=source.where)
+    return source.bert.classifier_model(), source.vocabulary, source.labels
+
+
+def read_folder(folder: Path, *, vocabulary: Vocabulary | None = None, any_head: bool = False) -> Source:
+    """The model in `folder`, with every part that it has.
+
+    Args:
+        vocabulary: to take in place of vocab.txt.
+        any_head: leave aside heads that this project has no part for.
+
+    Raises:
+        UserError: as `import_model`.
+    """
+    folder, where = Path(folder), Path(folder) / CONFIG
+    config = read_json(where, "Hugging Face model configuration")
+    shape = shape_of_config(config, where)
+    vocabulary = vocabulary or Vocabulary.read(folder / VOCABULARY)
+    if len(vocabulary) != shape.vocabulary_size:
         raise UserError(
-            "id2label does not name the outputs of a classifier",
-            where=Path(folder) / CONFIG,
-            accepted='{"0": "first label", "1": "second label", …}',
-        ) from None
-    file, tensors = read_tensors(folder)
-    with torch.device("meta"):
-        model = Classifier(Encoder(shape), len(labels))
-    fill(model, tensors, file)
-    return model, vocabulary, labels
+            f"{len(vocabulary)} tokens, but {CONFIG} says vocab_size {shape.vocabulary_size}",
+            where=folder / VOCABULARY,
+            action="Put the vocabulary that the model was trained with beside it",
+        )
+    tensors = tensors_of(folder)
+    bert, left_aside = tensors.bert(shape, told_by=CONFIG, any_head=any_head)
+    labels = None
+    if bert.classifier is not None:
+        labels = _labels(config, where)
+        if len(labels) != bert.classifier.out_features:
+            raise UserError(
+                f"id2label names {len(labels)} labels for {bert.classifier.out_features} outputs", where=where
+            )
+    return Source(bert, "Hugging Face folder", folder, vocabulary, labels, tensors.dtype, left_aside=left_aside)
+
+
+def tensors_of(folder: Path) -> Tensors:
+    """The tensors in `folder`, in one file or in shards.
+
+    Raises:
+        UserError: there are none, or a file is damaged or holds more than tensors.
+    """
+    file = weights_in(folder)
+    if file is None:
+        raise UserError(
+            "there are no weights here", where=folder / WEIGHTS, accepted=f"a folder with {WEIGHTS} or {OLD_WEIGHTS}"
+        )
+    return Tensors(file, with_names_of_today(read_weights(file)))
+
+
+def write_folder(
+    bert: Bert,
+    vocabulary: Vocabulary,
+    folder: Path,
+    *,
+    labels: Sequence[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    model_card: str | None = None,
+    more_config: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write every file of the layout into `folder`, then read it back and compare the weights bit for bit.
+
+    Args:
+        labels: the name of each of the classifier's outputs; None: LABEL_0, LABEL_1, ….
+        dtype: that the weights are stored in.
+        model_card: text of README.md; None: a short one.
+        more_config: further fields of config.json.
+
+    Raises:
+        UserError: the vocabulary, the labels or the weights cannot be those of a model.
+        RuntimeError: the folder was read back differently.
+    """
+    require_vocabulary(vocabulary, bert.shape, folder)
+    write_description(
+        bert, vocabulary, folder, labels=labels, dtype=dtype, model_card=model_card, more_config=more_config
+    )
+    tensors = with_identity_pooler(to_hugging_face(key_table_of(bert), finite_weights(bert, dtype)))
+    # Not save_file, which leaves a file that nobody but its owner may read.
+    content = safetensors.torch.save({name: t.contiguous() for name, t in tensors.items()}, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(content)
+    reloaded = read_folder(folder)
+    its_weights, weights = reloaded.bert.state_dict(), finite_weights(bert, dtype)
+    differing = [name for name in weights if not torch.equal(weights[name].float(), its_weights[name])]
+    assert reloaded.vocabulary
+    if differing or reloaded.vocabulary.sha256 != vocabulary.sha256:
+        raise RuntimeError(f"the exported model was read back differently: {differing or VOCABULARY}")
+    if labels is not None and reloaded.labels != list(labels):
+        raise RuntimeError(f"labels {list(labels)} were read back as {reloaded.labels}")
+
+
+def write_description(
+    bert: Bert,
+    vocabulary: Vocabulary,
+    folder: Path,
+    *,
+    labels: Sequence[str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    model_card: str | None = None,
+    more_config: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """All files of the layout but the weights."""
+    # The dropout is what whoever trains this model further with transformers starts from: BERT's own.
+    config = _config(bert.shape) | {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    config |= {"architectures": [_architecture(bert)], "pad_token_id": vocabulary.pad_id}
+    config |= {"dtype": str(dtype).removeprefix("torch.")} | dict(more_config)
+    if bert.classifier is not None:
+        outputs = bert.classifier.out_features
+        labels = [f"LABEL_{number}" for number in range(outputs)] if labels is None else labels
+        if len(labels) != outputs or len(set(labels)) != len(labels):
+            raise UserError(f"labels {list(labels)}", accepted=f"{outputs} names, each once")
+        config["id2label"] = {str(number): label for number, label in enumerate(labels)}
+        config["label2id"] = {label: number for number, label in enumerate(labels)}
+    write_json(folder / CONFIG, config)
+    vocabulary.write(folder / VOCABULARY)
+    Tokenizer(vocabulary).hugging_face().save(str(folder / "tokenizer.json"))
+    specials = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
+    write_json(folder / "special_tokens_map.json", specials)
+    casing = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None}
+    limits = {"tokenizer_class": "BertTokenizer", "model_max_length": bert.shape.positions}
+    write_json(folder / "tokenizer_config.json", limits | casing | specials)
+    (folder / "README.md").write_text(model_card or _card(bert), encoding="utf-8")
+
+
+def finite_weights(bert: Bert, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """The weights of `bert` by our names, on the CPU, in `dtype`.
+
+    Raises:
+        UserError: some are no numbers, or too large for `dtype`.
+    """
+    weights = {name: tensor.detach().cpu().to(dtype) for name, tensor in bert.state_dict().items()}
+    if broken := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise UserError(
+            f"weights that are no numbers (NaN or infinite) in {', '.join(broken[:3])}",
+            action="The training has diverged: train again from an earlier checkpoint with a lower learning rate",
+        )
+    return weights
+
+
+def shape_of_config(config: Any, where: Path) -> Shape:
+    """The shape that config.json, or Google's bert_config.json, describes.
+
+    Raises:
+        UserError: a size is missing, or this project builds no such model.
+    """
+    sizes = ("num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
+    for field in (*sizes, "num_attention_heads", "intermediate_size"):
+        if not isinstance(config, dict) or type(config.get(field)) is not int:
+            raise UserError(
+                f"{field} is missing or no whole number", where=where, accepted="the config of a BERT model"
+            )
+    heads, hidden = config["num_attention_heads"], config["hidden_size"]
+    if heads < 1 or hidden % heads:
+        raise UserError(f"num_attention_heads is {heads}", where=where, accepted=f"a divisor of {hidden}")
+    layers, _, vocabulary_size, positions, token_types = (config[field] for field in sizes)
+    shape = Shape(layers, hidden, vocabulary_size, positions, token_types, hidden // heads, config["intermediate_size"])
+    for field, expected in _config(shape).items():
+        found = config.get(field, expected if field in _IMPLIED else None)
+        if found != expected:
+            raise UserError(f"{field} is {found!r}", where=where, accepted=f"{expected!r} for a model of this shape")
+    return shape
 
 
 def _config(shape: Shape) -> dict[str, Any]:
@@ -167,100 +305,54 @@ def _config(shape: Shape) -> dict[str, Any]:
     }
 
 
-# Fields that transformers leaves out where they have these values, the only ones that this project builds.
-_IMPLIED = ("hidden_act", "layer_norm_eps", "position_embedding_type", "is_decoder", "tie_word_embeddings")
+# Fields that transformers, or Google, leaves out where they have these values, the only ones that this project builds.
+_IMPLIED = (
+    "model_type",
+    "hidden_act",
+    "layer_norm_eps",
+    "position_embedding_type",
+    "is_decoder",
+    "tie_word_embeddings",
+)
 
 
-def _read_description(folder: Path) -> tuple[dict[str, Any], Shape, Vocabulary]:
-    """config.json, the shape that it describes, and vocab.txt; UserError where this project builds no such model."""
-    folder, where = Path(folder), Path(folder) / CONFIG
-    config = read_json(where, "Hugging Face model configuration")
-    sizes = ("num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
-    for field in sizes:
-        if not isinstance(config, dict) or type(config.get(field)) is not int:
-            raise UserError(
-                f"{field} is missing or no whole number", where=where, accepted="the config of a BERT model"
-            )
-    shape = Shape(*(config[field] for field in sizes))
-    for field, expected in _config(shape).items():
-        found = config.get(field, expected if field in _IMPLIED else None)
-        if found != expected:
-            raise UserError(f"{field} is {found!r}", where=where, accepted=f"{expected!r} for a model of this shape")
-    vocabulary = Vocabulary.read(folder / VOCABULARY)
-    if len(vocabulary) != shape.vocabulary_size:
+def _labels(config: dict[str, Any], where: Path) -> list[str]:
+    """The names of a classifier's outputs, in order."""
+    try:
+        its_names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # where left out: transformers' default
+        names = {int(number): str(label) for number, label in its_names.items()}
+        return [names[number] for number in range(len(names))]
+    except (KeyError, ValueError, AttributeError):
         raise UserError(
-            f"{len(vocabulary)} tokens, but {CONFIG} says vocab_size {shape.vocabulary_size}",
-            where=folder / VOCABULARY,
-            action="Put the vocabulary that the model was trained with beside it",
-        )
-    return config, shape, vocabulary
+            "id2label does not name the outputs of a classifier",
+            where=where,
+            accepted='{"0": "first label", "1": "second label", …}',
+        ) from None
 
 
-def _write(
-    model: MaskedLanguageModel | Classifier,
-    vocabulary: Vocabulary,
-    folder: Path,
-    config: dict[str, Any],
-    extra_tensors: dict[str, Tensor],
-    model_card: str | None,
-) -> None:
-    """Write every file of the layout into `folder`."""
-    shape = model.encoder.shape
-    if len(vocabulary) != shape.vocabulary_size:
-        raise UserError(
-            f"a vocabulary of {len(vocabulary)} tokens for a model of {shape.vocabulary_size}",
-            accepted="the vocabulary that the model was trained with",
-        )
-    weights = {name: tensor.detach().cpu().float() for name, tensor in model.state_dict().items()}
-    if broken := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
-        raise UserError(
-            f"weights that are no numbers (NaN or infinite) in {', '.join(broken[:3])}",
-            action="The training has diverged: train again from an earlier checkpoint with a lower learning rate",
-        )
-    tensors = to_hugging_face(key_table(model), weights) | extra_tensors
-    # Not save_file, which leaves a file that nobody but its owner may read.
-    (folder / WEIGHTS).write_bytes(safetensors.torch.save(tensors, metadata={"format": "pt"}))
-    # The dropout is what whoever trains this model further with transformers starts from: BERT's own.
-    config |= _config(shape) | {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
-    write_json(folder / CONFIG, config | {"pad_token_id": vocabulary.pad_id, "dtype": "float32"})
-    vocabulary.write(folder / VOCABULARY)
-    Tokenizer(vocabulary).hugging_face().save(str(folder / "tokenizer.json"))
-    specials = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
-    write_json(folder / "special_tokens_map.json", specials)
-    casing = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None}
-    limits = {"tokenizer_class": "BertTokenizer", "model_max_length": shape.positions}
-    write_json(folder / "tokenizer_config.json", limits | casing | specials)
-    (folder / "README.md").write_text(model_card or _card(model), encoding="utf-8")
+def _architecture(bert: Bert) -> str:
+    """The class of transformers that has just these parts, or the nearest that has no more."""
+    if bert.head is not None:
+        return "BertForMaskedLM" if bert.next_sentence is None else "BertForPreTraining"
+    return "BertModel" if bert.classifier is None else "BertForSequenceClassification"
 
 
-def _verify(
-    model: MaskedLanguageModel | Classifier,
-    vocabulary: Vocabulary,
-    reloaded: MaskedLanguageModel | Classifier,
-    its_vocabulary: Vocabulary,
-) -> None:
-    """Raise RuntimeError unless `reloaded` has the weights, bit for bit, and the logits of `model`."""
-    original = copy.deepcopy(model).cpu().float().eval()
-    weights, its_weights = original.state_dict(), reloaded.state_dict()
-    differing = [name for name in weights if not torch.equal(weights[name], its_weights[name])]
-    shape = original.encoder.shape
-    length = min(16, shape.positions)
-    ids = torch.arange(2 * length).remainder(shape.vocabulary_size).view(2, length)
-    with torch.inference_mode():
-        logits, its_logits = original(ids), reloaded.eval()(ids)
-    if differing or its_vocabulary.sha256 != vocabulary.sha256:
-        raise RuntimeError(f"the exported model was read back differently: {differing or VOCABULARY}")
-    if not torch.allclose(logits, its_logits, rtol=1e-6, atol=1e-6):
-        raise RuntimeError("the exported model was read back with other logits")
+def _say_what_is_left_out(source: Source, aside: list[str]) -> None:
+    """One line on stderr, unless nothing was learnt in what is left out."""
+    names = {"next_sentence": "next-sentence head"}
+    learnt = [names.get(name, name) for name in aside if name not in NOT_LEARNT]
+    if learnt:
+        say(f"{source.where}: not used: {' and '.join(sorted(learnt))}")
 
 
-def _card(model: MaskedLanguageModel | Classifier) -> str:
+def _card(bert: Bert) -> str:
     """A short README.md."""
-    shape = model.encoder.shape
-    task = "fill-mask" if isinstance(model, MaskedLanguageModel) else "text-classification"
+    shape = bert.shape
+    task = "fill-mask" if bert.head else "text-classification" if bert.classifier else "feature-extraction"
+    size = shape.name if shape.is_regular else f"{shape.name}, {shape.heads} heads"
     return (
         f"---\nlanguage: zh\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n"
-        f"# Chinese BERT {shape.name} ({task})\n\n"
+        f"# Chinese BERT {size} ({task})\n\n"
         f"{shape.layers} layers, {shape.hidden} hidden units, {shape.vocabulary_size:,} tokens, "
         f"at most {shape.positions} tokens a text. Made with weixing (微型).\n"
     )

@@ -1,21 +1,20 @@
-"""The key table of the Hugging Face layout, read in both directions. Pure values: opens no files.
+"""The key table: each tensor of a `Bert` under Hugging Face's names, in both directions. Pure values: opens no files.
 
-Names on their side are those of transformers' BertForMaskedLM and BertForSequenceClassification.
+Names on their side are those of transformers' BertForPreTraining and BertForSequenceClassification. Other formats are
+tables from these names to their own, so that every format is one step from every other.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
-from weixing.model.encoder import Encoder
-from weixing.model.heads import Classifier, MaskedLanguageModel
+from weixing.formats.bert import PARTS, Bert, Part
 
-AnyModel = MaskedLanguageModel | Classifier | Encoder
 KeyTable = dict[str, tuple[str, ...]]
 
-# The key table. Modules have a weight and a bias; several names on their side are one matrix here, one below another.
+# Modules have a weight and a bias; several names on their side are one matrix here, one below another.
 _EMBEDDINGS: KeyTable = {
     "encoder.embeddings.token.weight": ("bert.embeddings.word_embeddings.weight",),
     "encoder.embeddings.position.weight": ("bert.embeddings.position_embeddings.weight",),
@@ -30,22 +29,19 @@ _LAYER_MODULES: KeyTable = {  # after "encoder.layers.N." here and "bert.encoder
     "feed_forward.output": ("output.dense",),
     "feed_forward_norm": ("output.LayerNorm",),
 }
-_MASKED_LM_MODULES: KeyTable = {
-    "head.dense": ("cls.predictions.transform.dense",),
-    "head.norm": ("cls.predictions.transform.LayerNorm",),
+_PART_MODULES: dict[Part, KeyTable] = {
+    "head": {
+        "head.dense": ("cls.predictions.transform.dense",),
+        "head.norm": ("cls.predictions.transform.LayerNorm",),
+    },
+    "pooler": {"pooler": ("bert.pooler.dense",)},
+    "next_sentence": {"next_sentence": ("cls.seq_relationship",)},
+    "classifier": {"classifier": ("classifier",)},
 }
 _MASKED_LM_BIAS: KeyTable = {"head.bias": ("cls.predictions.bias",)}
-_CLASSIFIER_MODULES: KeyTable = {"dense": ("bert.pooler.dense",), "output": ("classifier",)}
 
-# Tensors that may be in a folder and have no place here: each with what it is.
+POSITIONS = "bert.embeddings.position_ids"  # the numbers 0, 1, 2, …, which older versions saved
 POOLER_WEIGHT, POOLER_BIAS = "bert.pooler.dense.weight", "bert.pooler.dense.bias"
-UNUSED = {
-    "bert.embeddings.position_ids": "the numbers 0, 1, 2, …",
-    POOLER_WEIGHT: "pooler",
-    POOLER_BIAS: "pooler",
-    "cls.seq_relationship.weight": "next-sentence head",
-    "cls.seq_relationship.bias": "next-sentence head",
-}
 # Second copies of tied tensors: accepted where they are equal.
 TIED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -53,28 +49,33 @@ TIED = {
 }
 
 
-def key_table(model: AnyModel) -> KeyTable:
-    """Each tensor of `model` and the Hugging Face tensors that it is, joined along the first dimension."""
+def key_table(layers: int, parts: Collection[Part]) -> KeyTable:
+    """Each tensor of such a `Bert` and the Hugging Face tensors that it is, joined along the first dimension."""
     table, modules = dict(_EMBEDDINGS), dict(_EMBEDDING_MODULES)
-    if isinstance(model, MaskedLanguageModel):
-        table |= _MASKED_LM_BIAS
-        modules |= _MASKED_LM_MODULES
-    elif isinstance(model, Classifier):
-        modules |= _CLASSIFIER_MODULES
-    for n in range(encoder_of(model).shape.layers):
+    for part in parts:
+        modules |= _PART_MODULES[part]
+    for n in range(layers):
         for ours, theirs in _LAYER_MODULES.items():
             modules[f"encoder.layers.{n}.{ours}"] = tuple(f"bert.encoder.layer.{n}.{name}" for name in theirs)
     for ours, theirs in modules.items():
-        for part in ("weight", "bias"):
-            table[f"{ours}.{part}"] = tuple(f"{name}.{part}" for name in theirs)
-    if isinstance(model, Encoder):
-        return {ours.removeprefix("encoder."): theirs for ours, theirs in table.items()}
-    return table
+        for part_of_module in ("weight", "bias"):
+            table[f"{ours}.{part_of_module}"] = tuple(f"{name}.{part_of_module}" for name in theirs)
+    return table | (_MASKED_LM_BIAS if "head" in parts else {})
 
 
-def encoder_of(model: AnyModel) -> Encoder:
-    """The encoder in `model`, or `model` if it is one."""
-    return model if isinstance(model, Encoder) else model.encoder
+def key_table_of(bert: Bert) -> KeyTable:
+    """`key_table` of a model."""
+    return key_table(bert.shape.layers, bert.parts)
+
+
+def all_names(layers: int) -> list[str]:
+    """Every name that a tensor of a model of so many layers may have, copies of tied ones included."""
+    return [name for names in key_table(layers, PARTS).values() for name in names] + list(TIED)
+
+
+def is_norm_weight(name: str) -> bool:
+    """Whether a Hugging Face name is that of the scale of a LayerNorm."""
+    return name.endswith("LayerNorm.weight")
 
 
 def with_names_of_today(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -98,6 +99,15 @@ def to_hugging_face(table: KeyTable, tensors: Mapping[str, Tensor]) -> dict[str,
         for ours, theirs in table.items()
         for name, piece in zip(theirs, tensors[ours].chunk(len(theirs)), strict=True)
     }
+
+
+def with_identity_pooler(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by Hugging Face names, and where there is no pooler among them the identity."""
+    if POOLER_WEIGHT in tensors:
+        return dict(tensors)
+    like = tensors["bert.embeddings.LayerNorm.bias"]
+    pooler = torch.eye(len(like), dtype=like.dtype)
+    return {**tensors, POOLER_WEIGHT: pooler, POOLER_BIAS: torch.zeros_like(like)}
 
 
 def from_hugging_face(table: KeyTable, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

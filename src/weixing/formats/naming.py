@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from weixing.errors import UserError
+from weixing.formats.bert import encoder_of
 from weixing.formats.huggingface import CONFIG, FILES_READ, VOCABULARY, import_model, require_masked_lm
-from weixing.formats.huggingface_keys import encoder_of
-from weixing.formats.huggingface_weights import OLD_WEIGHTS, WEIGHTS
+from weixing.formats.weight_files import OLD_WEIGHTS, OLD_WEIGHTS_INDEX, WEIGHTS, WEIGHTS_INDEX, shard_names
 from weixing.hub import download, is_hub_id
 from weixing.model.encoder import Encoder
 from weixing.model.heads import MaskedLanguageModel
@@ -21,7 +21,7 @@ from weixing.zoo import parse_shape
 SEED = 7  # of fresh weights
 ACCEPTED = (
     "a shape (2/128 … 12/768, tiny, mini, small, medium, base), a model folder in Hugging Face layout, "
-    "a run folder of `weixing pretrain`, or a hub id such as uer/chinese_roberta_L-8_H-512"
+    "a run folder of `weixing pretrain`, or a hub id such as uer/chinese_roberta_L-8_H-512, @revision behind it or not"
 )
 
 
@@ -134,13 +134,20 @@ def find_model_folder(name: str) -> Path:
 
 
 def _download_weights(name: str) -> None:
-    try:
-        download(name, WEIGHTS)
-    except UserError as error:  # older repositories have the other file alone
+    """Download the first form of weights that the repository has, all shards of it."""
+    first_error: UserError | None = None
+    for file in (WEIGHTS, WEIGHTS_INDEX, OLD_WEIGHTS, OLD_WEIGHTS_INDEX):
         try:
-            download(name, OLD_WEIGHTS)
-        except UserError:
-            raise error from None
+            path = download(name, file)
+        except UserError as error:
+            first_error = first_error or error
+            continue
+        if path.suffix == ".json":
+            for shard in sorted(set(shard_names(path).values())):
+                download(name, shard)
+        return
+    assert first_error
+    raise first_error
 
 
 def describe_model(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weixing.formats.huggingface_keys import encoder_of
+from weixing.formats.bert import encoder_of
 from weixing.model.compiled.buffers import Buffers
 from weixing.model.compiled.encoder import CompiledEncoder, Rows, Weights
 from weixing.model.compiled.masked_lm import masked_lm_logits

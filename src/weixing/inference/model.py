@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from weixing.errors import UserError
+from weixing.formats.bert import encoder_of
 from weixing.formats.huggingface import require_masked_lm
-from weixing.formats.huggingface_keys import encoder_of
 from weixing.formats.naming import load_model
 from weixing.inference.backends import Backend, CompiledBackend, Pooling, TorchBackend
 from weixing.inference.batching import batches, pad

@@ -1,7 +1,7 @@
 """The BERT encoder: post-LayerNorm, learned positions, exact-erf GELU (Devlin et al. 2018, arXiv 1810.04805).
 
 Pure tensor code; nothing here opens a file or touches a global random state once the weights exist.
-Shapes: B sequences, T positions, M kept positions, H hidden units, A attention heads (of 64 units each).
+Shapes: B sequences, T positions, M kept positions, H hidden units, A attention heads (of 64 units each in the family).
 """
 
 from typing import cast
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weixing.model.attention import Attention, Mask, attend, masks, select_positions
-from weixing.zoo import HEAD_UNITS, Shape
+from weixing.zoo import Shape
 
 LAYER_NORM_EPSILON = 1e-12
 
@@ -37,8 +37,9 @@ class Embeddings(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head attention; one matrix makes queries, keys and values (rows 0..H-1, H..2H-1, 2H..3H-1)."""
 
-    def __init__(self, hidden: int, dropout: float) -> None:
+    def __init__(self, hidden: int, head_units: int, dropout: float) -> None:
         super().__init__()
+        self.head_units = head_units
         self.query_key_value = nn.Linear(hidden, 3 * hidden)
         self.output = nn.Linear(hidden, hidden)
         self.dropout = nn.Dropout(dropout)  # on the attention probabilities, inside the kernel
@@ -55,7 +56,7 @@ class SelfAttention(nn.Module):
             weight, bias = self.query_key_value.weight, self.query_key_value.bias
             q = F.linear(asking, weight[:H], bias[:H])
             k, v = F.linear(x, weight[H:], bias[H:]).split(H, dim=2)
-        q, k, v = (part.unflatten(2, (-1, HEAD_UNITS)).transpose(1, 2) for part in (q, k, v))
+        q, k, v = (part.unflatten(2, (-1, self.head_units)).transpose(1, 2) for part in (q, k, v))
         y = attend(q, k, v, mask, self.dropout.p if self.training else 0.0)
         return self.output(y.transpose(1, 2).flatten(2))
 
@@ -78,7 +79,7 @@ class Layer(nn.Module):
 
     def __init__(self, shape: Shape, dropout: float) -> None:
         super().__init__()
-        self.attention = SelfAttention(shape.hidden, dropout)
+        self.attention = SelfAttention(shape.hidden, shape.head_units, dropout)
         self.attention_norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
         self.feed_forward = FeedForward(shape.hidden, shape.feed_forward)
         self.feed_forward_norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)

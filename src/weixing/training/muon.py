@@ -118,8 +118,8 @@ def orthogonalisation_interval(shape: Shape, tokens: int, predicted_share: float
         tokens: positions an update.
         predicted_share, sequence_length: as in `Shape.training_flops_per_token`.
     """
-    H = shape.hidden
-    costs = (4 * n * H * H + 2 * H**3 for n in (3 * H, H, 4 * H, 4 * H))  # queries, keys and values; output; two more
+    H, F = shape.hidden, shape.feed_forward
+    costs = (4 * n * H * H + 2 * H**3 for n in (3 * H, H, F, F))  # queries, keys and values; output; two more
     cost = shape.layers * STEPS * sum(costs)
     return min(
         8, max(1, math.ceil(cost / (0.1 * tokens * shape.training_flops_per_token(sequence_length, predicted_share))))

@@ -17,7 +17,6 @@ from weixing.model.compiled.norms import drop, embed_and_normalise, embed_backwa
 from weixing.model.compiled.parameters import Gradients, Weights
 from weixing.model.compiled.rows import Rows
 from weixing.model.encoder import Encoder
-from weixing.zoo import HEAD_UNITS
 
 
 class CompiledEncoder:
@@ -69,8 +68,8 @@ class CompiledEncoder:
         for layer in self.layers:
             last = layer == self.layers[-1]
             step = LayerPass(
-                layer, self.weights, self.gradients, self.buffers, rows, rows.asked if last else None,
-                self.dropout, [next(keys) for _ in range(2 + H // HEAD_UNITS)],
+                layer, self.shape, self.weights, self.gradients, self.buffers, rows, rows.asked if last else None,
+                self.dropout, [next(keys) for _ in range(2 + self.shape.heads)],
             )  # fmt: skip
             x, exact = step.forward(x, exact)
             self._passes.append(step)

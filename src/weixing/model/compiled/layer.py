@@ -1,6 +1,7 @@
 """One layer of the encoder, forwards and backwards, written out by hand for one CPU core.
 
-Shapes: B rows, T positions, N = B·T, M asked positions a row, H hidden units, A heads of 64 units.
+Shapes: B rows, T positions, N = B·T, M asked positions a row, H hidden units, A heads of U units, F
+feed-forward units.
 """
 
 import math
@@ -16,9 +17,7 @@ from weixing.model.compiled.elementwise import add_bias, add_column_sums, gelu_b
 from weixing.model.compiled.norms import add_and_normalise, add_rows_at, drop, normalise_backward
 from weixing.model.compiled.parameters import Gradients, Weights
 from weixing.model.compiled.rows import Rows
-from weixing.zoo import HEAD_UNITS
-
-SCALE = np.float32(1 / math.sqrt(HEAD_UNITS))
+from weixing.zoo import Shape
 
 
 def norm_memory(buffers: Buffers, name: str, count: int, hidden: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +36,7 @@ class LayerPass:
 
     Args:
         name: prefix of the layer's parameters.
+        shape: of the encoder.
         weights, gradients: of the module; gradients None: there will be no backward pass.
         buffers: this thread's memory.
         rows: what tokens see.
@@ -48,6 +48,7 @@ class LayerPass:
     def __init__(
         self,
         name: str,
+        shape: Shape,
         weights: Weights,
         gradients: Gradients | None,
         buffers: Buffers,
@@ -61,8 +62,9 @@ class LayerPass:
         self.memory = name if gradients else "layer."
         self.dropout, self.keys = dropout, keys
         B, T = rows.ids.shape
-        self.B, self.T, self.H = B, T, len(self._vector("attention_norm.weight"))
-        self.A = self.H // HEAD_UNITS
+        self.B, self.T, self.H, self.F = B, T, shape.hidden, shape.feed_forward
+        self.A, self.U = shape.heads, shape.head_units
+        self.scale = np.float32(1 / math.sqrt(self.U))
         self.first, self.last = rows.first, rows.last
         self.places: np.ndarray | None = None
         self.M = T
@@ -86,15 +88,13 @@ class LayerPass:
         return self.weights.vector(f"{self.name}{name}")
 
     def _heads(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [B, M, A, 64], keys and values [B, T, A, 64]."""
-        three = (self.B, self.T, 3, self.A, HEAD_UNITS)
+        """Queries [B, M, A, U], keys and values [B, T, A, U]."""
+        three = (self.B, self.T, 3, self.A, self.U)
         if self.places is None:
             q, k, v = self._keep("qkv", self.B * self.T, 3 * self.H).tensor.view(three).unbind(2)
             return q, k, v
-        q = self._keep("q", self.count, self.H).tensor.view(self.B, self.M, self.A, HEAD_UNITS)
-        k, v = (
-            self._keep("kv", self.B * self.T, 2 * self.H).tensor.view(self.B, self.T, 2, self.A, HEAD_UNITS).unbind(2)
-        )
+        q = self._keep("q", self.count, self.H).tensor.view(self.B, self.M, self.A, self.U)
+        k, v = self._keep("kv", self.B * self.T, 2 * self.H).tensor.view(self.B, self.T, 2, self.A, self.U).unbind(2)
         return q, k, v
 
     def forward(self, x: Numbers, exact: Numbers | None) -> tuple[Numbers, Numbers | None]:
@@ -113,14 +113,14 @@ class LayerPass:
             add_bias(self._apply(three, self.asking, self._keep("q", count, H), slice(H)).array, bias[:H])
             add_bias(self._apply(three, x, self._keep("kv", N, 2 * H), slice(H, None)).array, bias[H:])
         self.context = self._keep("context", count, H)
-        context = self.context.tensor.view(self.B, self.M, self.A, HEAD_UNITS)
+        context = self.context.tensor.view(self.B, self.M, self.A, self.U)
         probabilities = self._keep("probabilities", self.A, self.B, self.M, self.T)
         dropped = self.buffers("dropped", self.B, self.M, self.T) if self.dropout else None
         for a, (q, k, v) in enumerate(_each_head(*self._heads())):
             torch.bmm(q, k.transpose(1, 2), out=probabilities.tensor[a])
             scores = probabilities.array[a]
             softmax_forward(
-                scores, SCALE, self.first, self.last, dropped.array if dropped else scores, self.dropout,
+                scores, self.scale, self.first, self.last, dropped.array if dropped else scores, self.dropout,
                 self.keys[2 + a],
             )  # fmt: skip
             torch.bmm(dropped.tensor if dropped else probabilities.tensor[a], v, out=context[:, :, a])
@@ -128,7 +128,7 @@ class LayerPass:
         self.middle, exact = self._add_and_normalise(
             branch, "attention.output", exact or self.asking, "attention_norm", self.keys[1]
         )
-        self.slope = self._apply("feed_forward.inner", self.middle, self._keep("slope", count, 4 * H))
+        self.slope = self._apply("feed_forward.inner", self.middle, self._keep("slope", count, self.F))
         self.inner = self._keep("inner", count, 4 * H)
         gelu_forward(self.slope.array, self._vector("feed_forward.inner.bias"), self.inner.array)
         branch = self._apply("feed_forward.output", self.inner, self.buffers("branch", count, H))
@@ -158,7 +158,7 @@ class LayerPass:
         residual = self._norm_backward(gradient, more, "feed_forward_norm", "residual 2")
         branch = self._branch_backward(residual, "feed_forward.output", self.keys[0])
         gradients.add_product(f"{self.name}feed_forward.output.weight", branch.tensor, self.inner.tensor)
-        inner = multiply(branch.tensor, self._matrix("feed_forward.output"), self.buffers("inner", count, 4 * H))
+        inner = multiply(branch.tensor, self._matrix("feed_forward.output"), self.buffers("inner", count, self.F))
         gelu_backward(inner.array, self.slope.array, gradients.sum(f"{self.name}feed_forward.inner.bias"))
         gradients.add_product(f"{self.name}feed_forward.inner.weight", inner.tensor, self.middle.tensor)
         middle = multiply(inner.tensor, self._matrix("feed_forward.inner"), self.buffers("middle", count, H))
@@ -191,23 +191,23 @@ class LayerPass:
         return branch
 
     def _attention_backward(self, context: Numbers, residual: Numbers) -> tuple[Numbers, Numbers | None]:
-        H, N, B, T, M, A = self.H, self.B * self.T, self.B, self.T, self.M, self.A
+        H, N, B, T, M, A, U = self.H, self.B * self.T, self.B, self.T, self.M, self.A, self.U
         assert self.gradients
         gradients = self.gradients
         if self.places is None:
             all_three = self.buffers("qkv", N, 3 * H)
-            dq, dk, dv = all_three.tensor.view(B, T, 3, A, HEAD_UNITS).unbind(2)
+            dq, dk, dv = all_three.tensor.view(B, T, 3, A, U).unbind(2)
         else:
             queries, others = self.buffers("q", self.count, H), self.buffers("kv", N, 2 * H)
-            dq = queries.tensor.view(B, M, A, HEAD_UNITS)
-            dk, dv = others.tensor.view(B, T, 2, A, HEAD_UNITS).unbind(2)
-        outer = context.tensor.view(B, M, A, HEAD_UNITS)
+            dq = queries.tensor.view(B, M, A, U)
+            dk, dv = others.tensor.view(B, T, 2, A, U).unbind(2)
+        outer = context.tensor.view(B, M, A, U)
         probabilities = self._keep("probabilities", A, B, M, T)
         score, dropped = self.buffers("score", B, M, T), self.buffers("dropped", B, M, T) if self.dropout else None
         for a, (q, k, v) in enumerate(_each_head(*self._heads())):
             torch.bmm(outer[:, :, a], v.transpose(1, 2), out=score.tensor)
             softmax_backward(
-                score.array, probabilities.array[a], SCALE, self.first, self.last,
+                score.array, probabilities.array[a], self.scale, self.first, self.last,
                 dropped.array if dropped else score.array, self.dropout,
             )  # fmt: skip
             shares = dropped.tensor if dropped else probabilities.tensor[a]

@@ -1,0 +1,118 @@
+"""A BERT model as files hold it: the encoder, and of the heads those that are there. Pure tensor code.
+
+Formats are converted by way of this: each is read into a `Bert` and written from one. Training and use take a part of
+it (`masked_lm`, `classifier_model`, `encoder`).
+
+Shapes: B sequences, T positions, H hidden units, V vocabulary entries.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from weixing.model.encoder import Encoder
+from weixing.model.heads import Classifier, MaskedLanguageModel, MaskedLanguageModelHead
+from weixing.zoo import Shape
+
+AnyModel = MaskedLanguageModel | Classifier | Encoder
+Part = Literal["head", "pooler", "next_sentence", "classifier"]
+PARTS: dict[Part, str] = {
+    "head": "masked-LM head",
+    "pooler": "pooler",
+    "next_sentence": "next-sentence head",
+    "classifier": "classifier",
+}
+
+
+class Bert(nn.Module):
+    """An encoder with any of four parts on it.
+
+    Args:
+        shape: of the encoder.
+        parts: ``head`` (masked LM, decoder tied to the token embedding), ``pooler`` (first token → Linear → tanh),
+            ``next_sentence`` and ``classifier`` (pooled → Linear; both need the pooler).
+        labels: outputs of the classifier.
+    """
+
+    def __init__(self, shape: Shape, parts: Collection[Part], labels: int = 0) -> None:
+        super().__init__()
+        H = shape.hidden
+        self.encoder = Encoder(shape)
+        self.head = MaskedLanguageModelHead(shape) if "head" in parts else None
+        self.pooler = nn.Linear(H, H) if "pooler" in parts else None
+        self.next_sentence = nn.Linear(H, 2) if "next_sentence" in parts else None
+        self.classifier = nn.Linear(H, labels) if "classifier" in parts else None
+
+    @property
+    def shape(self) -> Shape:
+        """Of the encoder."""
+        return self.encoder.shape
+
+    @property
+    def parts(self) -> list[Part]:
+        """Those that are there."""
+        return [part for part in PARTS if getattr(self, part) is not None]
+
+    def forward(self, ids: Tensor, token_types: Tensor, attention: Tensor) -> dict[str, Tensor]:
+        """All that the model can say of int64 [B, T] ids and token types; `attention` bool [B, T] is True on tokens.
+
+        Returns:
+            ``hidden`` [B, T, H], and of the parts that are there ``head`` [B, T, V] logits, ``pooler`` [B, H],
+            ``next_sentence`` [B, 2] and ``classifier`` [B, labels] logits.
+        """
+        outputs = {"hidden": self.encoder(ids, token_types, attention)}
+        if self.head is not None:
+            outputs["head"] = self.head(outputs["hidden"], self.encoder.embeddings.token.weight)
+        if self.pooler is not None:
+            outputs["pooler"] = torch.tanh(self.pooler(outputs["hidden"][:, 0]))
+            for name, part in (("next_sentence", self.next_sentence), ("classifier", self.classifier)):
+                if part is not None:
+                    outputs[name] = part(outputs["pooler"])
+        return outputs
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Bert":
+        """The same model with other weights, by the names of `state_dict`, which it takes and does not copy."""
+        labels = 0 if self.classifier is None else self.classifier.out_features
+        with torch.device("meta"):
+            other = Bert(self.shape, self.parts, labels)
+        other.load_state_dict(dict(weights), assign=True)
+        return other.eval()
+
+    def masked_lm(self) -> MaskedLanguageModel:
+        """Encoder and masked-LM head, which must be there; the parameters are shared."""
+        assert self.head is not None
+        with torch.device("meta"):
+            model = MaskedLanguageModel(self.shape)
+        model.encoder, model.head = self.encoder, self.head
+        return model
+
+    def classifier_model(self) -> Classifier:
+        """Encoder, pooler and classifier, which must be there; the parameters are shared."""
+        assert self.pooler is not None
+        assert self.classifier is not None
+        model = Classifier(self.encoder, 1)
+        model.dense, model.output = self.pooler, self.classifier
+        return model
+
+
+def encoder_of(model: AnyModel) -> Encoder:
+    """The encoder in `model`, or `model` if it is one."""
+    return model if isinstance(model, Encoder) else model.encoder
+
+
+def bert_of(model: AnyModel) -> Bert:
+    """A model of this project as files hold it; the parameters are shared."""
+    parts: dict[Part, nn.Module] = {}
+    if isinstance(model, MaskedLanguageModel):
+        parts["head"] = model.head
+    elif isinstance(model, Classifier):
+        parts |= {"pooler": model.dense, "classifier": model.output}
+    encoder = encoder_of(model)
+    with torch.device("meta"):
+        bert = Bert(encoder.shape, parts, labels=1)
+    bert.encoder = encoder
+    for name, part in parts.items():
+        setattr(bert, name, part)
+    return bert

@@ -1,0 +1,235 @@
+"""Any format to any other: the outputs stay, what is left out is said, and on failure nothing is left behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import transformers
+
+from tests.formats.golden import GOLDEN, VOCABULARY, distances, question
+from weixing.errors import UserError
+from weixing.formats import convert as convert_module
+from weixing.formats.convert import Options, convert, summary
+from weixing.formats.huggingface import export_classifier, export_masked_lm, read_folder
+from weixing.formats.reading import read_model
+from weixing.model.heads import Classifier, MaskedLanguageModel
+from weixing.text.vocabulary import Vocabulary, load_vocabulary
+
+TARGETS = ("hf", "uer", "tf", "keras", "onnx")
+
+
+@pytest.fixture
+def masked_lm(tmp_path: Path, model: MaskedLanguageModel, vocabulary: Vocabulary) -> Path:
+    export_masked_lm(model, vocabulary, tmp_path / "masked-lm")
+    return tmp_path / "masked-lm"
+
+
+@pytest.fixture
+def tuned(tmp_path: Path, classifier: Classifier, vocabulary: Vocabulary) -> Path:
+    export_classifier(classifier, vocabulary, ["体育", "财经", "娱乐"], tmp_path / "tuned")
+    return tmp_path / "tuned"
+
+
+def uer(checkpoint: str, folder: Path, to: str = "hf", options: Options | None = None) -> Path:
+    config = GOLDEN / ("bert_config.json" if checkpoint.startswith("bert") else "mlm_config.json")
+    vocabulary = load_vocabulary(VOCABULARY)
+    convert(str(GOLDEN / checkpoint), folder, to, config=config, vocabulary=vocabulary, options=options)
+    return folder
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_a_masked_language_model_goes_everywhere_and_says_how_far_off_it_is(
+    to: str, masked_lm: Path, tmp_path: Path
+) -> None:
+    done = convert(str(masked_lm), tmp_path / "out", to)
+    assert done.largest_difference < 2e-4
+    assert summary(done, to, tmp_path / "out")["from"] == "Hugging Face folder"
+    assert not done.left_out
+
+
+@pytest.mark.parametrize("first", ["uer", "tf"])
+def test_there_and_back_is_the_same_model(
+    first: str, masked_lm: Path, model: MaskedLanguageModel, tmp_path: Path
+) -> None:
+    convert(str(masked_lm), tmp_path / "there", first)
+    if first == "tf":  # only its own file, so that this is what is read
+        (tmp_path / "there" / "model.safetensors").unlink()
+    convert(str(tmp_path / "there"), tmp_path / "back", "hf")
+    back = read_folder(tmp_path / "back").bert.masked_lm()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(back.state_dict()[name], tensor, rtol=2e-7 if "norm" in name else 0, atol=0)
+
+
+def test_a_classifier_takes_its_labels_along(tuned: Path, classifier: Classifier, tmp_path: Path) -> None:
+    convert(str(tuned), tmp_path / "uer", "uer")
+    config = json.loads((tmp_path / "uer" / "uer_config.json").read_text())
+    assert config["layers_num"] == 2
+    convert(str(tmp_path / "uer"), tmp_path / "unnamed", "hf")
+    assert read_folder(tmp_path / "unnamed").labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    convert(str(tmp_path / "uer"), tmp_path / "named", "hf", options=Options(labels=["甲", "乙", "丙"]))
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "named").eval()
+    assert theirs.config.id2label == {0: "甲", 1: "乙", 2: "丙"}
+    ids = torch.tensor([[2, 5, 6, 4, 7, 3], [2, 9, 4, 8, 1, 3]])
+    torch.testing.assert_close(theirs(ids).logits, classifier(ids), rtol=0, atol=2e-5)
+
+
+def test_sentence_prediction_and_its_pooler_arrive_in_transformers(tmp_path: Path) -> None:
+    theirs = transformers.BertForPreTraining.from_pretrained(uer("bert.bin-200", tmp_path / "hf")).eval()
+    ids, token_types, attention = question()
+    with torch.inference_mode():
+        got = theirs(ids, token_type_ids=token_types, attention_mask=attention.long(), output_hidden_states=True)
+        pooled = theirs.bert(ids, token_type_ids=token_types, attention_mask=attention.long()).pooler_output
+    outputs = {
+        "hidden": got.hidden_states[-1], "head": got.prediction_logits,
+        "pooler": pooled, "next_sentence": got.seq_relationship_logits,
+    }  # fmt: skip
+    assert max(distances(outputs, "bert.bin-200").values()) < 2e-5
+
+
+def test_as_published_is_what_uers_own_converter_makes_and_its_distance_is_said(tmp_path: Path) -> None:
+    config, vocabulary = GOLDEN / "mlm_config.json", load_vocabulary(VOCABULARY)
+    done = convert(
+        str(GOLDEN / "mlm.bin-200"), tmp_path / "plain", "hf",
+        config=config, vocabulary=vocabulary, options=Options(as_published=True),
+    )  # fmt: skip
+    assert 1e-2 < done.largest_difference < 1e-1
+    raw = torch.load(GOLDEN / "mlm.bin-200", weights_only=True)
+    tensors = safetensors.torch.load_file(tmp_path / "plain" / "model.safetensors")
+    assert torch.equal(tensors["bert.embeddings.LayerNorm.weight"], raw["embedding.layer_norm.gamma"])
+    assert json.loads((tmp_path / "plain" / "config.json").read_text())["uer_layer_norms_folded"] is False
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_kept_unless_told(dtype: torch.dtype, masked_lm: Path, tmp_path: Path) -> None:
+    convert(str(masked_lm), tmp_path / "half", "hf", options=Options(dtype=dtype))
+    half = safetensors.torch.load_file(tmp_path / "half" / "model.safetensors")
+    assert {tensor.dtype for tensor in half.values()} == {dtype}
+    convert(str(tmp_path / "half"), tmp_path / "kept", "hf")
+    kept = safetensors.torch.load_file(tmp_path / "kept" / "model.safetensors")
+    assert kept.keys() == half.keys()
+    assert all(torch.equal(kept[name], half[name]) for name in half)
+    convert(str(tmp_path / "half"), tmp_path / "single", "hf", options=Options(dtype=torch.float32))
+    single = safetensors.torch.load_file(tmp_path / "single" / "model.safetensors")
+    assert all(torch.equal(single[name], half[name].float()) for name in half)
+
+
+@pytest.mark.parametrize("kind", [transformers.BertModel, transformers.BertForPreTraining])
+@pytest.mark.parametrize("form", ["sharded", "pickle", "sharded pickles"])
+def test_what_transformers_saved_in_any_form_is_read_with_all_its_parts(
+    kind: type, form: str, tmp_path: Path, vocabulary: Vocabulary
+) -> None:
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=96, num_hidden_layers=2, num_attention_heads=3,
+        intermediate_size=160, max_position_embeddings=40,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    theirs = kind(config).eval()
+    theirs.save_pretrained(tmp_path, max_shard_size="100KB" if form == "sharded" else "5GB")
+    vocabulary.write(tmp_path / "vocab.txt")
+    if "pickle" in form:
+        (tmp_path / "model.safetensors").unlink()
+        tensors = theirs.state_dict()
+        if form == "pickle":
+            torch.save(tensors, tmp_path / "pytorch_model.bin")
+        else:
+            files = {name: f"pytorch_model-{number % 3}.bin" for number, name in enumerate(tensors)}
+            for file in set(files.values()):
+                torch.save({name: t for name, t in tensors.items() if files[name] == file}, tmp_path / file)
+            (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": files}))
+    else:
+        assert (tmp_path / "model.safetensors.index.json").is_file()
+    source = read_model(str(tmp_path))
+    assert source.bert.parts == (["pooler"] if kind is transformers.BertModel else ["head", "pooler", "next_sentence"])
+    ids = torch.tensor([[2, 5, 6, 4, 7, 3], [2, 9, 4, 3, 0, 0]])
+    attention = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    with torch.inference_mode():
+        ours = source.bert(ids, torch.zeros_like(ids), attention.bool())
+        expected = theirs(ids, attention_mask=attention, return_dict=True, output_hidden_states=True)
+    torch.testing.assert_close(ours["hidden"][0], expected.hidden_states[-1][0], rtol=0, atol=1e-5)
+    if kind is transformers.BertModel:
+        torch.testing.assert_close(ours["pooler"], expected.pooler_output, rtol=0, atol=1e-5)
+    else:
+        torch.testing.assert_close(ours["next_sentence"], expected.seq_relationship_logits, rtol=0, atol=1e-5)
+
+
+def test_a_learnt_pooler_that_uer_has_no_place_for_is_said_to_be_left_out(
+    tmp_path: Path, vocabulary: Vocabulary
+) -> None:
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=128, num_hidden_layers=1, num_attention_heads=2, intermediate_size=512
+    )
+    transformers.BertModel(config).save_pretrained(tmp_path / "bert")
+    vocabulary.write(tmp_path / "bert" / "vocab.txt")
+    done = convert(str(tmp_path / "bert"), tmp_path / "uer", "uer")
+    assert done.left_out == {"bert.pooler.dense": "pooler"}
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_a_result_that_answers_otherwise_never_appears(
+    to: str, masked_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is written is another model than the one that was read.
+    read = convert_module.read_model
+
+    def read_wrongly(*args: object, **options: object) -> object:
+        source = read(*args, **options)
+        source.bert.register_forward_hook(
+            lambda module, inputs, outputs: {name: output * (1 + 1e-3) for name, output in outputs.items()}
+        )
+        return source
+
+    monkeypatch.setattr(convert_module, "read_model", read_wrongly)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="answers differently"):
+        convert(str(masked_lm), tmp_path / "out", to)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "message"),
+    [
+        ("uer", Options(dtype=torch.float16), "--dtype for --to uer"),
+        ("hf", Options(head="features"), "--head or --precision for --to hf"),
+        ("hf", Options(labels=["是"]), "without a classifier"),
+        ("hf", Options(as_published=True), "--as-published"),
+        ("onnx", Options(head="classify"), "--head classify for a model with masked-LM head"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    to: str, options: Options, message: str, masked_lm: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        convert(str(masked_lm), tmp_path / "out", to, options=options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mlm.bin-200", "comes without its vocabulary"),
+        ("vocab.txt", "this file is no model"),
+        ("mlm_config.json", "this file is no model"),
+        ("expected.npz", "damaged, or holds other things"),
+        ("nothing.bin", "there is no model"),
+        (".", "there is no model in this folder"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_what_would_be_one(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        convert(str(GOLDEN / name), tmp_path / "out", "hf")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    with pytest.raises(UserError, match="a vocabulary of 25 tokens for a model of 1028"):
+        convert(str(GOLDEN / "mlm.bin-200"), tmp_path / "out", "hf", vocabulary=vocabulary)
+
+
+def test_an_existing_folder_is_replaced_only_when_told(masked_lm: Path, tmp_path: Path) -> None:
+    convert(str(masked_lm), tmp_path / "out", "uer")
+    with pytest.raises(UserError, match="exists already"):
+        convert(str(masked_lm), tmp_path / "out", "hf")
+    convert(str(masked_lm), tmp_path / "out", "hf", overwrite=True)
+    assert not (tmp_path / "out" / "uer_model.bin").exists()
