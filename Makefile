@@ -5,8 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_BENCH := $(VENV)/.installed-bench
+# TensorFlow and Keras have environments of their own: what they need does not agree with what this project needs.
+TF := .venv-tf
+KERAS := .venv-keras
+FRAMEWORKS := tests/frameworks
+MEASURED := bench/results/formats.jsonl
 
-.PHONY: help demo test bench check-demo lint format clean
+.PHONY: help demo test test-formats test-tf test-keras formats bench check-demo lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -33,6 +38,37 @@ demo: $(INSTALLED)  ## the whole road in a few minutes: corpus, shards, pretrain
 
 test: $(INSTALLED_DEV)  ## the whole test suite (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2
+	@echo 'What TensorFlow and Keras make of exported models is tested by `make test-tf` and `make test-keras`.'
+
+$(TF)/.installed: $(FRAMEWORKS)/requirements-tf.txt $(VENV)/bin/python
+	$(BIN)/python -m venv $(TF)
+	$(TF)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(KERAS)/.installed: $(FRAMEWORKS)/requirements-keras.txt $(VENV)/bin/python
+	$(BIN)/python -m venv $(KERAS)
+	$(KERAS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Models are exported by this project, then opened where it is not installed.
+test-tf: $(INSTALLED_DEV) $(TF)/.installed  ## exported models in TensorFlow (installs it in .venv-tf)
+	rm -rf $(TF)/models && mkdir $(TF)/models
+	$(BIN)/python $(FRAMEWORKS)/export_models.py tf $(TF)/models
+	$(TF)/bin/python $(FRAMEWORKS)/check_tensorflow.py $(TF)/models
+
+test-keras: $(INSTALLED_DEV) $(KERAS)/.installed  ## exported models in Keras on TensorFlow and JAX (.venv-keras)
+	rm -rf $(KERAS)/models && mkdir $(KERAS)/models
+	$(BIN)/python $(FRAMEWORKS)/export_models.py keras $(KERAS)/models
+	KERAS_BACKEND=tensorflow $(KERAS)/bin/python $(FRAMEWORKS)/check_keras.py $(KERAS)/models
+	KERAS_BACKEND=jax $(KERAS)/bin/python $(FRAMEWORKS)/check_keras.py $(KERAS)/models
+
+formats:  ## how exactly every format is read and written (docs/formats.md), 6 minutes
+	rm -f $(MEASURED)
+	FORMATS_MEASURED=$(CURDIR)/$(MEASURED) $(MAKE) test-formats test-tf test-keras
+	$(BIN)/python -m bench.formats_page
+
+test-formats: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest tests/formats
 
 # `make bench DATA=../data BENCH='pretrain --only 12/768'`; UER_DIR names a checkout of UER-py to measure as well.
 bench: $(INSTALLED_BENCH)  ## speed beside transformers and UER-py (docs/performance.md), 2 hours
@@ -50,5 +86,5 @@ format: $(INSTALLED_DEV)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
+clean:  ## remove the virtual environments and caches
+	rm -rf $(VENV) $(TF) $(KERAS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info

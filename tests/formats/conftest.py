@@ -1,5 +1,9 @@
 """A small vocabulary and models with distinct logits."""
 
+import json
+import os
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -36,3 +40,17 @@ def classifier(shape: Shape) -> Classifier:
     with torch.no_grad():
         classifier.output.weight *= 50
     return classifier
+
+
+@pytest.fixture
+def measured() -> Callable[[str, str, str, float], None]:
+    """Notes format, direction, what was compared with what, and the largest difference, where `make formats` asks."""
+    file = os.environ.get("FORMATS_MEASURED")
+
+    def note(form: str, direction: str, against: str, difference: float) -> None:
+        if file:
+            line = {"format": form, "direction": direction, "against": against, "largest_difference": difference}
+            with open(file, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+
+    return note

@@ -1,6 +1,7 @@
 """Any format to any other: the outputs stay, what is left out is said, and on failure nothing is left behind."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ from weixing.errors import UserError
 from weixing.formats import convert as convert_module
 from weixing.formats.convert import Options, convert, summary
 from weixing.formats.huggingface import export_classifier, export_masked_lm, read_folder
+from weixing.formats.naming import load_masked_lm
 from weixing.formats.reading import read_model
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary, load_vocabulary
 
-TARGETS = ("hf", "uer", "tf", "keras", "onnx")
+Measured = Callable[[str, str, str, float], None]
+READABLE = {"hf": "Hugging Face", "uer": "UER-py", "tf": "TensorFlow (h5)", "keras": "Keras", "onnx": "ONNX, fp32"}
+TARGETS = tuple(READABLE)
 
 
 @pytest.fixture
@@ -41,10 +45,12 @@ def uer(checkpoint: str, folder: Path, to: str = "hf", options: Options | None =
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_a_masked_language_model_goes_everywhere_and_says_how_far_off_it_is(
-    to: str, masked_lm: Path, tmp_path: Path
+    to: str, masked_lm: Path, tmp_path: Path, measured: Measured
 ) -> None:
     done = convert(str(masked_lm), tmp_path / "out", to)
     assert done.largest_difference < 2e-4
+    against = "itself, run by ONNX Runtime" if to == "onnx" else "itself, read back"
+    measured(READABLE[to], "out", against, done.largest_difference)
     assert summary(done, to, tmp_path / "out")["from"] == "Hugging Face folder"
     assert not done.left_out
 
@@ -55,11 +61,21 @@ def test_there_and_back_is_the_same_model(
 ) -> None:
     convert(str(masked_lm), tmp_path / "there", first)
     if first == "tf":  # only its own file, so that this is what is read
-        (tmp_path / "there" / "model.safetensors").unlink()
+        (tmp_path / "there" / "pytorch_model.safetensors").unlink()
     convert(str(tmp_path / "there"), tmp_path / "back", "hf")
     back = read_folder(tmp_path / "back").bert.masked_lm()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(back.state_dict()[name], tensor, rtol=2e-7 if "norm" in name else 0, atol=0)
+
+
+def test_a_folder_for_tensorflow_opens_in_torch_as_well(
+    masked_lm: Path, model: MaskedLanguageModel, tmp_path: Path
+) -> None:
+    convert(str(masked_lm), tmp_path / "tf", "tf")
+    theirs = transformers.BertForMaskedLM.from_pretrained(tmp_path / "tf").eval()
+    ids = torch.tensor([[2, 5, 6, 4, 7, 3]])
+    torch.testing.assert_close(theirs(ids).logits, model(ids), rtol=0, atol=1e-4)
+    assert torch.equal(load_masked_lm(str(tmp_path / "tf"))[0](ids), model(ids))
 
 
 def test_a_classifier_takes_its_labels_along(tuned: Path, classifier: Classifier, tmp_path: Path) -> None:
@@ -75,7 +91,7 @@ def test_a_classifier_takes_its_labels_along(tuned: Path, classifier: Classifier
     torch.testing.assert_close(theirs(ids).logits, classifier(ids), rtol=0, atol=2e-5)
 
 
-def test_sentence_prediction_and_its_pooler_arrive_in_transformers(tmp_path: Path) -> None:
+def test_sentence_prediction_and_its_pooler_arrive_in_transformers(tmp_path: Path, measured: Measured) -> None:
     theirs = transformers.BertForPreTraining.from_pretrained(uer("bert.bin-200", tmp_path / "hf")).eval()
     ids, token_types, attention = question()
     with torch.inference_mode():
@@ -85,7 +101,9 @@ def test_sentence_prediction_and_its_pooler_arrive_in_transformers(tmp_path: Pat
         "hidden": got.hidden_states[-1], "head": got.prediction_logits,
         "pooler": pooled, "next_sentence": got.seq_relationship_logits,
     }  # fmt: skip
-    assert max(distances(outputs, "bert.bin-200").values()) < 2e-5
+    found = distances(outputs, "bert.bin-200")
+    assert max(found.values()) < 2e-5
+    measured("Hugging Face", "out", "UER-py's checkpoint in UER-py and in transformers", max(found.values()))
 
 
 def test_as_published_is_what_uers_own_converter_makes_and_its_distance_is_said(tmp_path: Path) -> None:
@@ -118,7 +136,7 @@ def test_half_precision_is_kept_unless_told(dtype: torch.dtype, masked_lm: Path,
 @pytest.mark.parametrize("kind", [transformers.BertModel, transformers.BertForPreTraining])
 @pytest.mark.parametrize("form", ["sharded", "pickle", "sharded pickles"])
 def test_what_transformers_saved_in_any_form_is_read_with_all_its_parts(
-    kind: type, form: str, tmp_path: Path, vocabulary: Vocabulary
+    kind: type, form: str, tmp_path: Path, vocabulary: Vocabulary, measured: Measured
 ) -> None:
     config = transformers.BertConfig(
         vocab_size=len(vocabulary), hidden_size=96, num_hidden_layers=2, num_attention_heads=3,
@@ -148,6 +166,8 @@ def test_what_transformers_saved_in_any_form_is_read_with_all_its_parts(
         ours = source.bert(ids, torch.zeros_like(ids), attention.bool())
         expected = theirs(ids, attention_mask=attention, return_dict=True, output_hidden_states=True)
     torch.testing.assert_close(ours["hidden"][0], expected.hidden_states[-1][0], rtol=0, atol=1e-5)
+    difference = float((ours["hidden"][0] - expected.hidden_states[-1][0]).abs().max())
+    measured("Hugging Face", "in", "transformers", difference)
     if kind is transformers.BertModel:
         torch.testing.assert_close(ours["pooler"], expected.pooler_output, rtol=0, atol=1e-5)
     else:

@@ -9,8 +9,8 @@ import transformers
 from weixing.errors import UserError
 from weixing.formats import naming
 from weixing.formats.huggingface import FILES_READ, export_classifier, export_masked_lm
-from weixing.formats.weight_files import OLD_WEIGHTS, WEIGHTS
 from weixing.formats.naming import describe_model, load_encoder, load_masked_lm, weights_sha256
+from weixing.formats.weight_files import OLD_WEIGHTS, WEIGHTS
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary, load_vocabulary
 

@@ -19,6 +19,7 @@ from weixing.formats.bert import Bert
 from weixing.formats.uer import read_uer, write_uer
 from weixing.text.vocabulary import Vocabulary
 
+Measured = Callable[[str, str, str, float], None]
 MASKED_LM, MASKED_LM_CONFIG = GOLDEN / "mlm.bin-200", GOLDEN / "mlm_config.json"
 
 
@@ -34,11 +35,12 @@ def changed(folder: Path, change: Callable[[dict[str, torch.Tensor]], object], n
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_checkpoint_answers_as_uer_py_does(name: str) -> None:
+def test_a_checkpoint_answers_as_uer_py_does(name: str, measured: Measured) -> None:
     with torch.inference_mode():
         found = distances(read(name)(*question()), name)
     assert found.keys() == CHECKPOINTS[name][1].keys()
     assert max(found.values()) < 2e-5, found
+    measured("UER-py, TencentPretrain", "in", "UER-py's own outputs", max(found.values()))
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
@@ -49,10 +51,11 @@ def test_the_original_is_uer_pys_own_function(name: str) -> None:
         assert max(distances(source.original(*question()), name).values()) < 3e-6
 
 
-def test_layer_norms_as_published_are_uers_numbers_and_answer_otherwise() -> None:
+def test_layer_norms_as_published_are_uers_numbers_and_answer_otherwise(measured: Measured) -> None:
     with torch.inference_mode():
         found = distances(read("mlm.bin-200", as_published=True)(*question()), "mlm.bin-200")
     assert 1e-2 < found["head"] < 5e-2
+    measured("UER-py, `--as-published`", "in", "UER-py's own outputs", max(found.values()))
     raw = torch.load(MASKED_LM, weights_only=True)
     bert = read("mlm.bin-200", as_published=True)
     assert torch.equal(bert.encoder.layers[1].attention_norm.weight, raw["encoder.transformer.1.layer_norm_1.gamma"])

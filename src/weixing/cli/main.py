@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
-from weixing.cli import demo as demo_verb
 from weixing.cli import convert, features, fill_mask, finetune, inspect, prepare, pretrain, table, vocab, zoo
+from weixing.cli import demo as demo_verb
 from weixing.errors import UserError
 
 app = typer.Typer(

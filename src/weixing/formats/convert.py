@@ -1,7 +1,7 @@
 """From any format to any other: read, written beside, read back, compared, and only then there. Opens files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +13,21 @@ from weixing.files import atomic_folder, require_new
 from weixing.formats import uer
 from weixing.formats.bert import PARTS, Bert, Part
 from weixing.formats.huggingface import CONFIG, FOLDED, finite_weights, read_folder, write_description, write_folder
+from weixing.formats.onnx_file import measured_loss, run_onnx, write_onnx
 from weixing.formats.reading import NAMES, read_model
-from weixing.formats.source import ROUNDING, Source, largest_difference, outputs, require_vocabulary
+from weixing.formats.source import (
+    ROUNDING,
+    Source,
+    at_tokens,
+    largest_difference,
+    outputs,
+    probe,
+    require_vocabulary,
+)
 from weixing.formats.tensorflow import h5_tensors_of, read_tensorflow, write_tensorflow_h5
 from weixing.formats.tensorflow_h5 import H5_WEIGHTS
 from weixing.formats.tensors import NOT_LEARNT
+from weixing.formats.weight_files import WEIGHTS, WEIGHTS_BESIDE_H5
 from weixing.text.vocabulary import Vocabulary
 
 Target = Literal["hf", "uer", "tf", "keras", "onnx"]
@@ -121,6 +131,9 @@ def _check(source: Source, to: Target, options: Options) -> None:
         raise UserError("--labels for a model without a classifier", where=source.where)
     if options.as_published and to != "uer" and source.original is None:
         raise UserError("--as-published", accepted="a checkpoint of UER-py as the source or the result")
+    if to == "keras" and source.bert.shape.token_types != 2:
+        kinds = source.bert.shape.token_types
+        raise UserError(f"--to keras for a model of {kinds} token types", where=source.where, accepted="2, always")
     if options.head in _PART_OF and _PART_OF[options.head] not in source.bert.parts:
         has = ", ".join(PARTS[part] for part in source.bert.parts) or "no head"
         raise UserError(f"--head {options.head} for a model with {has}", where=source.where, accepted="features")
@@ -135,7 +148,10 @@ def _to_weights(source: Source, folder: Path, to: Target, dtype: torch.dtype, op
         back = uer.read_uer(folder / uer.WEIGHTS, config=config, as_published=options.as_published)
     else:
         origin = {FOLDED: not options.as_published} if source.original else {}
-        write_folder(bert, vocabulary, folder, labels=options.labels or source.labels, dtype=dtype, more_config=origin)
+        write_folder(
+            bert, vocabulary, folder, labels=options.labels or source.labels, dtype=dtype, more_config=origin,
+            weights_name=WEIGHTS_BESIDE_H5 if to == "tf" else WEIGHTS,
+        )  # fmt: skip
         if to == "tf":
             write_tensorflow_h5(bert, folder / H5_WEIGHTS)
             tensors = h5_tensors_of(folder / H5_WEIGHTS)
@@ -152,15 +168,19 @@ def _to_weights(source: Source, folder: Path, to: Target, dtype: torch.dtype, op
 
 def _to_onnx(source: Source, folder: Path, options: Options) -> tuple[float, dict[str, float]]:
     """The same for ONNX, which is read back by ONNX Runtime; and the quality of int8."""
-    from weixing.formats.onnx_file import measured_loss, outputs_of_onnx, write_onnx
-
     bert, vocabulary = source.bert, require_vocabulary(source.vocabulary, source.bert.shape, source.where)
     head = options.head or _head(bert)
     write_description(bert, vocabulary, folder, labels=options.labels or source.labels)
-    write_onnx(bert, head, folder / ONNX_WEIGHTS, options.precision)
-    theirs, ours = outputs(source.original or bert), outputs_of_onnx(folder / ONNX_WEIGHTS, head, bert.shape)
+    file, (ids, token_types, attention) = folder / ONNX_WEIGHTS, probe(bert.shape)
+    write_onnx(bert, head, file, options.precision)
+    names = {"logits": _PART_OF.get(head, ""), "last_hidden_state": "hidden", "pooler_output": "pooler"}
+    found = {names[name]: torch.from_numpy(o) for name, o in run_onnx(file, ids, token_types, attention).items()}
+    ours = {name: at_tokens(output, attention) for name, output in found.items()}
+    theirs = outputs(source.original or bert)
     if options.precision == "int8":
-        return largest_difference(theirs, ours), measured_loss(theirs, ours)
+        loss = measured_loss(source.original or bert, head, file, ids, token_types, attention)
+        quality = {name: value for name, value in asdict(loss).items() if value is not None}
+        return largest_difference(theirs, ours), quality
     _require_equal(outputs(bert), ours, options.tolerance)
     return largest_difference(theirs, ours), {}
 

@@ -183,6 +183,7 @@ def write_folder(
     dtype: torch.dtype = torch.float32,
     model_card: str | None = None,
     more_config: Mapping[str, Any] = MappingProxyType({}),
+    weights_name: str = WEIGHTS,
 ) -> None:
     """Write every file of the layout into `folder`, then read it back and compare the weights bit for bit.
 
@@ -191,19 +192,21 @@ def write_folder(
         dtype: that the weights are stored in.
         model_card: text of README.md; None: a short one.
         more_config: further fields of config.json.
+        weights_name: of the file of weights, one that `weight_files` reads.
 
     Raises:
         UserError: the vocabulary, the labels or the weights cannot be those of a model.
         RuntimeError: the folder was read back differently.
     """
     require_vocabulary(vocabulary, bert.shape, folder)
+    more_config = {**more_config, **({} if weights_name == WEIGHTS else {"transformers_weights": weights_name})}
     write_description(
         bert, vocabulary, folder, labels=labels, dtype=dtype, model_card=model_card, more_config=more_config
     )
     tensors = with_identity_pooler(to_hugging_face(key_table_of(bert), finite_weights(bert, dtype)))
     # Not save_file, which leaves a file that nobody but its owner may read.
     content = safetensors.torch.save({name: t.contiguous() for name, t in tensors.items()}, metadata={"format": "pt"})
-    (folder / WEIGHTS).write_bytes(content)
+    (folder / weights_name).write_bytes(content)
     reloaded = read_folder(folder)
     its_weights, weights = reloaded.bert.state_dict(), finite_weights(bert, dtype)
     differing = [name for name in weights if not torch.equal(weights[name].float(), its_weights[name])]

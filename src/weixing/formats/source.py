@@ -57,10 +57,12 @@ def outputs(bert: Bert) -> dict[str, Tensor]:
     """What `bert` says of `probe`, at real tokens alone."""
     ids, token_types, attention = probe(bert.shape)
     with torch.inference_mode():
-        return {
-            name: output[attention] if output.shape[:2] == ids.shape else output
-            for name, output in bert.eval()(ids, token_types, attention).items()
-        }
+        return {name: at_tokens(output, attention) for name, output in bert(ids, token_types, attention).items()}
+
+
+def at_tokens(output: Tensor, attention: Tensor) -> Tensor:
+    """Of an output [B, T, …] the numbers at tokens alone, which padding has none of; one of texts [B, …] as it is."""
+    return output[attention] if output.shape[:2] == attention.shape else output
 
 
 def largest_difference(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> float:

@@ -18,8 +18,12 @@ from weixing.errors import UserError
 from weixing.files import read_json
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+# transformers 4's TensorFlow models take model.safetensors before tf_model.h5, and then fail: beside one it has this
+# name, which config.json tells PyTorch's (its field transformers_weights).
+WEIGHTS_BESIDE_H5 = "pytorch_model.safetensors"
 OLD_WEIGHTS, OLD_WEIGHTS_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-READERS_OF = (WEIGHTS, WEIGHTS_INDEX, OLD_WEIGHTS, OLD_WEIGHTS_INDEX)  # the first that is there is read
+# The first that is there is read.
+IN_ORDER = (WEIGHTS, WEIGHTS_INDEX, WEIGHTS_BESIDE_H5, OLD_WEIGHTS, OLD_WEIGHTS_INDEX)
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -98,7 +102,7 @@ def _is_plain(name: object) -> bool:
 
 def weights_in(folder: Path) -> Path | None:
     """The file in `folder` that its weights are to be read by, or None."""
-    return next((folder / name for name in READERS_OF if (folder / name).is_file()), None)
+    return next((folder / name for name in IN_ORDER if (folder / name).is_file()), None)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
