@@ -9,6 +9,7 @@ from weixing.recipes import Layout
 from weixing.text.bulk import compiled
 
 SHORTEST_PIECE = 3  # [CLS], one token, [SEP]
+LONGEST_SEQUENCE = 4_096
 
 
 class RowPacker:

@@ -9,43 +9,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from weixing.data.packing import SHORTEST_PIECE, RowPacker
-from weixing.data.shards import FORMAT_VERSION, MANIFEST, Manifest, ShardWriter
+from weixing.data.output import Prepared, new_shards, require_16_bits
+from weixing.data.packing import LONGEST_SEQUENCE, SHORTEST_PIECE, RowPacker
 from weixing.data.words import WordBorders
 from weixing.errors import UserError
-from weixing.files import atomic_folder, write_json
 from weixing.progress import Progress
 from weixing.recipes import Layout
 from weixing.text.corpus import Block, CorpusReader
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 
-LONGEST_SEQUENCE = 4_096
 BLOCKS_AHEAD = 6  # read before a worker is free to tokenize them, or tokenized and not yet packed
 CONTINUES_WORD = np.int32(1 << 16)  # flag above a 16-bit token id while rows are packed
 
 
 _Tokenized = tuple[np.ndarray, np.ndarray, float]  # values, offsets and seconds of a block
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What `prepare` did. `tokens` are positions without padding; `seconds_tokenizing` sums over the workers."""
-
-    documents: int
-    tokens: int
-    rows: int
-    bytes_in: int
-    seconds: float
-    seconds_tokenizing: float
-    output: str
 
 
 def prepare(
@@ -81,8 +65,7 @@ def prepare(
             f"a sequence length of {sequence_length}",
             where="--seq-length", accepted=f"{SHORTEST_PIECE} to {LONGEST_SEQUENCE}",
         )  # fmt: skip
-    if len(vocabulary) > 2**16:
-        raise UserError(f"a vocabulary of {len(vocabulary)} entries", where="--vocab", accepted="at most 65,536")
+    require_16_bits(vocabulary)
     if workers < 1:
         raise UserError(f"{workers} workers", where="--workers", accepted="1 or more")
 
@@ -93,49 +76,27 @@ def prepare(
         cls=vocabulary.cls_id, sep=vocabulary.sep_id, pad=vocabulary.pad_id,
         dtype=np.int32 if whole_words else np.uint16,
     )  # fmt: skip
-    count, tokens, seconds_tokenizing = 0, 0, 0.0
+    count, seconds_tokenizing = 0, 0.0
     with (
-        atomic_folder(Path(output), overwrite=overwrite) as folder,
+        new_shards(Path(output), vocabulary, layout, sequence_length, words=whole_words, overwrite=overwrite) as shards,
         Progress("prepare", total=reader.total_bytes / 1e6, unit="MB of files") as progress,
     ):
-        writer = ShardWriter(folder, sequence_length, words=whole_words)
 
         def write(rows: np.ndarray) -> None:
-            nonlocal tokens
-            ids = rows.astype(np.uint16, copy=False)
-            tokens += int(np.count_nonzero(ids != vocabulary.pad_id))
-            writer.write(ids, rows >= CONTINUES_WORD if whole_words else None)
+            shards.write(rows.astype(np.uint16, copy=False), rows >= CONTINUES_WORD if whole_words else None)
 
-        try:
-            for values, offsets, seconds in _tokenized(reader, vocabulary, whole_words, workers):
-                write(packer.add(values, offsets))
-                count += len(offsets) - 1
-                seconds_tokenizing += seconds
-                rate = reader.bytes_read / 1e6 / max(time.monotonic() - began, 1e-9)
-                progress.advance(reader.disk_bytes_read / 1e6 - progress.done, f"{rate:.1f} MB/s")
-            write(packer.finish())
-            shards = writer.close()
-        finally:
-            writer.abandon()
+        for values, offsets, seconds in _tokenized(reader, vocabulary, whole_words, workers):
+            write(packer.add(values, offsets))
+            count += len(offsets) - 1
+            seconds_tokenizing += seconds
+            rate = reader.bytes_read / 1e6 / max(time.monotonic() - began, 1e-9)
+            progress.advance(reader.disk_bytes_read / 1e6 - progress.done, f"{rate:.1f} MB/s")
+        write(packer.finish())
         if not count:
             raise reader.empty()
-        vocabulary.write(folder / "vocab.txt")
-        manifest = Manifest(
-            format_version=FORMAT_VERSION,
-            layout=layout,
-            sequence_length=sequence_length,
-            rows=writer.rows,
-            tokens=tokens,
-            documents=count,
-            bytes_in=reader.bytes_read,
-            vocabulary_sha256=vocabulary.sha256,
-            vocabulary_size=len(vocabulary),
-            shards=shards,
-            sources=tuple(str(file) for file in reader.files),
-        )
-        write_json(folder / MANIFEST, asdict(manifest))
+        shards.finish(count, reader.bytes_read, reader.files)
     return Prepared(
-        count, tokens, writer.rows, reader.bytes_read, time.monotonic() - began, seconds_tokenizing, str(output)
+        count, shards.tokens, shards.rows, reader.bytes_read, time.monotonic() - began, seconds_tokenizing, str(output)
     )
 
 
