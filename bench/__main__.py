@@ -8,6 +8,9 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from bench import faithful, features, fill_mask, finetune, growth, prepare, pretrain, record, render
 from bench.children import ROOT, SideFailed
@@ -17,6 +20,7 @@ from bench.tables import checks_table
 from bench.uer import VARIABLE, Uer, find
 from weixing.errors import UserError
 from weixing.progress import say
+from weixing.training.devices import has_bf16
 
 SECTIONS = {
     "prepare": prepare.cases,
@@ -29,6 +33,7 @@ SECTIONS = {
 }
 RENDER = "render"
 RESULTS = ROOT / "bench" / "results" / "speed"
+QUIET = 0.5  # cores at work for something else that are not worth a word
 
 
 def arguments() -> argparse.Namespace:
@@ -60,45 +65,59 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def measure(section: str, setting: Setting, out: Path, only: str) -> None:
-    """Measure the cases of a section, each written as soon as it is finished."""
+def measure(section: str, setting: Setting, out: Path, only: str) -> list[str]:
+    """Measure the cases of a section, each written as soon as it is finished; what failed."""
     uer = setting.uer.version if isinstance(setting.uer, Uer) else None
+    failed: list[str] = []
     for name, run in SECTIONS[section](setting).items():
         if only not in name:
             continue
-        facts = {
+        say(f"\n{section}: {name}")
+        facts: dict[str, Any] = {
             "machine": record.machine(),
             "versions": record.versions(uer),
             "measured_on": setting.inputs.description,
-            "rounds": setting.rounds,
         }
-        say(f"\n{section}: {name}")
-        record.write_case(out / f"{section}.json", section, name, run(), facts)
+        if (busy := facts["machine"]["busy_before"] or 0.0) > QUIET:
+            say(f"warning: {busy:.1f} cores are at work for something else: what is measured now will be too slow")
+        try:
+            case = run()
+        except SideFailed as failure:  # in what comes before the first round
+            say(f"FAILED\n{failure}")
+            failed.append(f"{section}, {name}")
+            continue
+        record.write_case(out / f"{section}.json", section, name, case, facts)
+        failed += [f"{section}, {name}: {side}" for side, measured in case.sides.items() if measured.failure]
+    return failed
 
 
 def main() -> int:
-    """Run it; the exit code."""
+    """Run it; the exit code: 1 if a side failed, after all others are measured and written; 2 for wrong input."""
     given = arguments()
+    failed: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that children end and the folder goes
     measured = [section for section in given.sections if section != RENDER]
     try:
         if measured:
             with tempfile.TemporaryDirectory(prefix="weixing-bench-", dir=given.temporary) as folder:
                 inputs = Inputs(Path(folder), given.data.resolve() if given.data else None, given.quick)
-                setting = Setting(inputs, find(inputs), given.rounds, given.quick)
+                bf16 = has_bf16(torch.device("cpu"))
+                setting = Setting(inputs, find(inputs), given.rounds, bf16, given.quick)
                 if isinstance(setting.uer, str):
                     say(f"UER-py is left out: {setting.uer}")
                 for section in measured:
-                    measure(section, setting, given.out, given.only)
+                    failed += measure(section, setting, given.out, given.only)
+        for what in failed:
+            say(f"FAILED: {what}")
         if RENDER in given.sections:
             render.render(given.out, ROOT if given.out.resolve() == RESULTS else None)
         print(checks_table(list(render.load(given.out).values())))
-    except (UserError, SideFailed) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

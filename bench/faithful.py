@@ -6,7 +6,7 @@ from functools import partial
 
 from bench.children import weixing, worker
 from bench.measure import Case, Measured, Reading, Side, bound, interleave
-from bench.setting import Setting
+from bench.setting import NO_BF16, Setting
 
 SHAPE = "2/128"
 BF16_STEPS, PRETRAINING_STEPS = 500, 4_000
@@ -25,6 +25,8 @@ def cases(setting: Setting) -> dict[str, Callable[[], Case]]:
 
 
 def _precisions(setting: Setting) -> Case:
+    if not setting.bf16:
+        return Case({}, [], {"bf16": NO_BF16})
     steps = 20 if setting.quick else BF16_STEPS
     sides = [Side(name, partial(_pretrain, setting, name, steps, 64), rounds=1) for name in ("bf16", "float32")]
     measured = interleave("precision", sides, 1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.children import worker
 from bench.measure import Case, Check, Reading, Side, interleave, ratio
-from bench.setting import Setting
+from bench.setting import NO_BF16, Setting
 
 TARGETS = {"2/128": 3.0, "8/512": 4.0}
 TRANSFORMERS = "transformers"
@@ -36,18 +36,20 @@ def cases(setting: Setting) -> dict[str, Callable[[], Case]]:
 
 
 def _measure(setting: Setting, shape: str) -> Case:
-    sides = [Side(f"weixing, {way}", partial(_read_weixing, setting, shape, way)) for way in WAYS]
+    possible = [way for way in WAYS if WAYS[way].precision == "float32" or setting.bf16]
+    sides = [Side(f"weixing, {way}", partial(_read_weixing, setting, shape, way)) for way in possible]
     sides.append(Side(TRANSFORMERS, partial(_read_transformers, setting, shape)))
     measured = interleave(f"features {shape}", sides, setting.rounds)
     theirs = measured[TRANSFORMERS]
     speeds, distances = [], []
     for way in WAYS:
-        what, ours = f"features {shape}, {way}", measured[f"weixing, {way}"]
+        what, ours = f"features {shape}, {way}", measured.get(f"weixing, {way}")
         target = TARGETS[shape] if WAYS[way].pooling == "mean" else None
         speeds.append(ratio(what, ours, theirs, "texts_per_second", at_least=target, peer=TRANSFORMERS))
-        if ours.values and theirs.values:
+        if ours and ours.values and theirs.values:
             distances += _distances(setting, what, way)
-    return Case(measured, speeds + distances)
+    skipped = {f"weixing, {way}": NO_BF16 for way in WAYS if way not in possible}
+    return Case(measured, speeds + distances, skipped)
 
 
 def _read_weixing(setting: Setting, shape: str, way: str) -> Reading:

@@ -22,6 +22,7 @@ from weixing.text.vocabulary import Vocabulary
 SAMPLE_BYTES = 8_000_000
 QUICK_BYTES = 1_000_000
 QUICK_ROWS = 320  # of a task's training file
+WARM_UP_ROWS = 64
 LONGEST_TEXT = 126  # characters, so that with [CLS] and [SEP] no text has more than 128 tokens
 SEQUENCE_LENGTH = 128
 
@@ -94,13 +95,20 @@ class Inputs:
     @cached_property
     def task(self) -> str:
         """The folder of the task's train.tsv and dev.tsv."""
+        return self._task("task", QUICK_ROWS if self.quick else None)
+
+    @cached_property
+    def small_task(self) -> str:
+        """The same with few rows, for what is run before something is timed."""
+        return self._task("small-task", WARM_UP_ROWS)
+
+    def _task(self, folder: str, rows: int | None) -> str:
         source = self.data / "tasks" / "chnsenticorp" if self.data else sample_task("sentiment")
-        (self.folder / "task").mkdir()
+        (self.folder / folder).mkdir()
         for name in ("train.tsv", "dev.tsv"):
-            lines = (source / name).read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = lines[: QUICK_ROWS + 1] if self.quick else lines
-            (self.folder / "task" / name).write_text("".join(kept), encoding="utf-8")
-        return "task"
+            header, *lines = (source / name).read_text(encoding="utf-8").splitlines(keepends=True)
+            (self.folder / folder / name).write_text("".join([header, *lines[:rows]]), encoding="utf-8")
+        return folder
 
     @cached_property
     def task_name(self) -> str:

@@ -114,9 +114,15 @@ class Case:
     checks: list[Check]
     skipped: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def rounds(self) -> int:
+        """How often the side that was run most often was run."""
+        return max((len(values) for side in self.sides.values() for values in side.values.values()), default=0)
+
     def as_json(self) -> dict[str, Any]:
         """As the result files hold it."""
         return {
+            "rounds": self.rounds,
             "sides": {name: side.as_json() for name, side in self.sides.items()},
             "skipped": self.skipped,
             "checks": [check.as_json() for check in self.checks],

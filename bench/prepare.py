@@ -50,6 +50,7 @@ def _checks(measured: dict[str, Measured]) -> list[Check]:
         ratio("prepare, two workers over one, start-up left out", two_many, one_many, "mb_per_second_without_startup",
               at_least=1.7),
         ratio("prepare, two workers over one", two_many, one_many, "mb_per_second"),
+        ratio(f"prepare, two workers over one, the corpus {COPIES} times over", measured[TWO], one, "mb_per_second"),
         bound("peak memory, one worker", one_many, "peak_memory_mb", "MB", at_most=500),
         bound("peak memory, two workers", two_many, "peak_memory_mb", "MB", at_most=500),
     ]  # fmt: skip

@@ -19,7 +19,6 @@ OURS, OURS_UER, TRANSFORMERS, PEAK = "weixing", "weixing, recipe uer", "transfor
 SECONDS = 15.0  # of timed training in one run, where a step is not longer than that
 UNTIMED_STEPS, FEWEST_TIMED_STEPS = 10, 3  # weixing leaves out its first ten steps
 ROUNDS_OF_SLOW, SLOW_STEP_FLOPS = 2, 3e12  # a step of UER-py takes the better part of a minute there
-FIRST_GUESS = 100e9  # FLOP/s, for the length of the first run; later ones go by the run before
 TIMEOUT = 1_800.0
 
 
@@ -76,7 +75,10 @@ def figures(tokens_per_second: float, flops: float) -> Figures:
 
 
 class WeixingTraining:
-    """`weixing pretrain`, its number of steps chosen for `seconds` of timed training by the speed of the run before."""
+    """`weixing pretrain`, its number of steps chosen for `seconds` of timed training by the speed of the run before.
+
+    The first goes by that of a short run, which counts only where its few steps are as long as that already.
+    """
 
     def __init__(
         self, setting: Setting, shape: str, batch_size: int,
@@ -84,7 +86,7 @@ class WeixingTraining:
     ) -> None:  # fmt: skip
         self.setting, self.shape, self.batch_size, self.recipe = setting, shape, batch_size, recipe
         self.sequence_length, self.seconds = sequence_length, seconds
-        self.tokens_per_second = FIRST_GUESS / flops_per_token(shape, setting.inputs.vocabulary_size, sequence_length)
+        self.tokens_per_second = 0.0  # of the run before
 
     def steps(self) -> int:
         """Of the next run."""
@@ -92,13 +94,21 @@ class WeixingTraining:
         return UNTIMED_STEPS + max(FEWEST_TIMED_STEPS, round(timed))
 
     def __call__(self) -> Reading:
+        fewest = UNTIMED_STEPS + FEWEST_TIMED_STEPS
+        if not self.tokens_per_second:
+            short = self._run(fewest)
+            if self.steps() == fewest:
+                return short
+        return self._run(self.steps())
+
+    def _run(self, steps: int) -> Reading:
         inputs = self.setting.inputs
         recipe = recipe_for(self.recipe, self.sequence_length)
         shards = inputs.shards(recipe.layout, self.sequence_length)
         entries = inputs.reached_entries(shards) if recipe.reached_only else inputs.vocabulary_size
         command = weixing(
             "pretrain", "--data", shards, "--model", self.shape,
-            "--recipe", self.recipe, "--batch-size", self.batch_size, "--steps", self.steps(),
+            "--recipe", self.recipe, "--batch-size", self.batch_size, "--steps", steps,
             "--out", "run", "--device", "cpu", "--json",
         )  # fmt: skip
         try:
@@ -106,13 +116,13 @@ class WeixingTraining:
         finally:
             inputs.remove("run")
         result = done.result
-        self.tokens_per_second = result["tokens_per_second"]
+        speed = self.tokens_per_second = result["tokens_per_second"]
         return Reading(
             done.command,
             {
-                **figures(self.tokens_per_second, flops_per_token(self.shape, entries, self.sequence_length)),
+                **figures(speed, flops_per_token(self.shape, entries, self.sequence_length)),
                 "vocabulary_trained": entries,
-                "step_ms": 1e3 * self.batch_size * self.sequence_length / self.tokens_per_second,
+                "step_ms": 1e3 * self.batch_size * self.sequence_length / speed,
                 "peak_fraction": result["peak_fraction"],
                 "peak_memory_mb": done.peak_memory_mb,
             },

@@ -62,11 +62,12 @@ ROWS = [
 ]
 HEADING = {"en": "times as fast as", "zh": "速度是其几倍"}
 SOURCE = {
-    "en": "Medians of interleaved runs, CPU ({machine}, {cores} cores). Every figure, with its target: "
+    "en": "Medians of interleaved runs, CPU ({machines}). Every figure, with its target: "
     "[docs/performance.md](docs/performance.md).",
-    "zh": "交替运行取中位数，CPU（{machine}，{cores} 核）。全部数字与目标见 "
-    "[docs/performance.md](docs/performance.md)。",
+    "zh": "交替运行取中位数，CPU（{machines}）。全部数字与目标见 [docs/performance.md](docs/performance.md)。",
 }
+MACHINE = {"en": "{processor}, {cores} cores", "zh": "{processor}，{cores} 核"}
+OR = {"en": "; or ", "zh": "；或 "}
 NOT_MEASURED = {"en": "Not measured yet: `make bench`.\n", "zh": "尚未测量：`make bench`。\n"}
 
 
@@ -88,8 +89,9 @@ def readme_table(results: dict[str, Cases], language: str) -> str:
             rows.append([getattr(row, language), *shown])
     if not rows:
         return NOT_MEASURED[language]
-    machine = next(case["machine"] for cases in results.values() for case in cases.values())
-    source = SOURCE[language].format(machine=machine["processor"], cores=machine["cores"])
+    machines = [case["machine"] for cases in results.values() for case in cases.values()]
+    named = dict.fromkeys(MACHINE[language].format(**machine) for machine in machines)
+    source = SOURCE[language].format(machines=OR[language].join(named))
     return f"{table([HEADING[language], *peers], rows)}\n{source}\n"
 
 

@@ -7,6 +7,7 @@ a bench that is stopped keeps what it had, and cases can be measured one at a ti
 import os
 import platform
 import subprocess
+import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +18,7 @@ from bench.children import ROOT
 from bench.measure import Case
 from weixing.files import read_json, write_json
 
+STAT = Path("/proc/stat")
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "numba")
 
 
@@ -29,7 +31,30 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(memory / 1e9, 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load_before": round(os.getloadavg()[0], 2),
+        "busy_before": busy_cores(),
     }
+
+
+def busy_cores(seconds: float = 1.0) -> float | None:
+    """How many cores other processes keep at work just now, this one being idle; None where there is no /proc.
+
+    The load is no answer: it is a mean of minutes, in which the case before was measured.
+    """
+    if (before := _busy_ticks()) is None:
+        return None
+    began = time.perf_counter()
+    time.sleep(seconds)
+    return round(((_busy_ticks() or before) - before) / (time.perf_counter() - began) / os.sysconf("SC_CLK_TCK"), 2)
+
+
+def _busy_ticks() -> int | None:
+    """Clock ticks that all cores together have been at work since the system began."""
+    try:
+        total = STAT.read_text(encoding="utf-8").splitlines()[0]
+    except OSError:
+        return None
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, *_ = map(int, total.split()[1:])
+    return user + nice + system + interrupts + soft_interrupts
 
 
 def versions(uer: str | None) -> dict[str, str]:

@@ -40,12 +40,13 @@ FAITHFUL: list[Column] = [
     ("dev_accuracy", "dev accuracy, %", ".2f"),
     ("seconds", "seconds", ",.0f"),
 ]
+ENTRIES: Column = ("vocabulary_trained", "entries trained", ",.0f")
 STEP: list[Column] = [
     ("step_ms", "step, ms", ",.1f"),
     ("tokens_per_second", "tokens/s", ",.0f"),
     ("gflops", "GFLOP/s", ",.0f"),
     ("peak_fraction", "share of the peak", ".1%"),
-    ("vocabulary_trained", "entries trained", ",.0f"),
+    ENTRIES,
     MEMORY,
 ]
 PEAKS: list[Column] = [("bf16_gflops", "bf16 peak", ",.0f"), ("float32_gflops", "float32 peak", ",.0f")]
@@ -106,7 +107,7 @@ def parts(results: dict[str, Cases]) -> dict[str, str]:
         "machine": machines(results),
         "ratios": checks_table(list(results.values()), targets_alone=True),
         "prepare": whole("prepare", by_side(cases("prepare"), PREPARE)),
-        "pretrain": whole("pretrain", by_case(pretrain, "tokens_per_second", ",.0f")),
+        "pretrain": whole("pretrain", by_case(pretrain, "tokens_per_second", ",.0f", [ENTRIES], "weixing")),
         "pretrain-gflops": by_case(pretrain, "gflops", ",.0f", PEAKS, "matrix products") + _images(results, "pretrain"),
         "finetune": whole("finetune", by_side(cases("finetune"), FINETUNE)),
         "fill_mask": whole("fill_mask", by_side(cases("fill_mask"), FILL_MASK)),

@@ -52,12 +52,12 @@ def by_case(cases: Cases, figure: str, form: str, more: Sequence[Column] = (), o
 
 
 def cell(side: dict[str, Any] | None, figure: str, form: str) -> str:
-    """Median (min–max) of a figure; a dash where it was not measured, FAILED where the side failed at once."""
+    """Median (min–max, if they differ) of a figure; a dash where there is none, FAILED where that is why."""
     if side is None or figure not in side["figures"]:
         return "FAILED" if side and side["failure"] and not side["figures"] else MISSING
     numbers = side["figures"][figure]
     median = format(numbers["median"], form)
-    if len(numbers["values"]) == 1:
+    if numbers["min"] == numbers["max"]:
         return median
     return f"{median} ({format(numbers['min'], form)}–{format(numbers['max'], form)})"
 
@@ -114,8 +114,8 @@ def commands(sides: Iterable[dict[str, Any]]) -> str:
 
 def machines(results: dict[str, Cases]) -> str:
     """The machines, versions and inputs that the results come from, each with the sections measured so."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    loads = []
+    groups: dict[str, list[tuple[str, str, int]]] = {}
+    loads, busy = [], []
     for section, cases in results.items():
         for case in cases.values():
             machine = case["machine"]
@@ -126,14 +126,28 @@ def machines(results: dict[str, Cases]) -> str:
                 machine["system"],
             )
             what = [f"{name} {version}" for name, version in case["versions"].items()]
-            line = f"{', '.join((*where, *what))}. Inputs: {case['measured_on']}. Rounds: {case['rounds']}."
-            groups.setdefault(line, []).append((section, case["measured"][:10]))
+            line = f"{', '.join((*where, *what))}. Inputs: {case['measured_on']}."
+            groups.setdefault(line, []).append((section, case["measured"][:10], case["rounds"]))
             loads.append(machine["load_before"])
+            if (cores := machine.get("busy_before")) is not None:
+                busy.append(cores)
     if not loads:
         return NOT_MEASURED
     lines = []
     for line, measured in groups.items():
-        first, last = min(day for _, day in measured), max(day for _, day in measured)
-        when = first if first == last else f"{first} to {last}"
-        lines.append(f"- {', '.join(dict.fromkeys(section for section, _ in measured))} ({when}): {line}\n")
-    return f"{''.join(lines)}\nLoad before a case: median {statistics.median(loads):.1f}, most {max(loads):.1f}.\n"
+        sections, days, rounds = zip(*measured, strict=True)
+        when = _range(days)
+        lines.append(f"- {', '.join(dict.fromkeys(sections))} ({when}): {line} Rounds: {_range(rounds)}.\n")
+    load = f"Load in the minute before a case, earlier cases included: {_median_and_most(loads)}."
+    if busy:
+        load += f" Cores that other work kept busy in the second before: {_median_and_most(busy)}."
+    return f"{''.join(lines)}\n{load}\n"
+
+
+def _range(values: Sequence[Any]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _median_and_most(values: Sequence[float]) -> str:
+    return f"median {statistics.median(values):.1f}, most {max(values):.1f}"

@@ -127,7 +127,7 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no {what} here", where=path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also not UTF-8, endless digits, endless brackets
         raise UserError(f"this is not {what}: {error}", where=path) from None
 
 

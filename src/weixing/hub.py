@@ -17,6 +17,17 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(form, name, re.ASCII) is not None
 
 
+def cached(repository: str, file: str) -> Path | None:
+    """Path of `file` of the hub repository `repository` in the cache, or None."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    name, _, revision = repository.partition("@")
+    with suppress(LocalEntryNotFoundError):
+        return Path(hf_hub_download(name, file, revision=revision or None, local_files_only=True))
+    return None
+
+
 def download(repository: str, file: str) -> Path:
     """Path of `file` of the hub repository `repository`, downloaded if it is not in the cache.
 
@@ -27,11 +38,11 @@ def download(repository: str, file: str) -> Path:
         UserError: it is not in the cache and cannot be had.
     """
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
+    if path := cached(repository, file):
+        return path
     name, _, revision = repository.partition("@")
-    with suppress(LocalEntryNotFoundError):
-        return Path(hf_hub_download(name, file, revision=revision or None, local_files_only=True))
     try:
         return Path(hf_hub_download(name, file, revision=revision or None))
     except HfHubHTTPError as error:

@@ -15,17 +15,26 @@ from weixing.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = {
-    "machine": {"processor": "a processor", "cores": 2, "memory_gb": 8.0, "system": "Linux 6.1", "load_before": 0.1},
+    "machine": {
+        "processor": "a processor",
+        "cores": 2,
+        "memory_gb": 8.0,
+        "system": "Linux 6.1",
+        "load_before": 0.1,
+        "busy_before": 0.2,
+    },
     "versions": {"python": "3.11.7", "weixing": "0.1.0"},
     "measured_on": "a corpus",
-    "rounds": 3,
 }
 
 
 def pretraining(shape, ours, theirs):
     """A case of pretraining, with these tokens/s a round."""
     sides = {
-        "weixing": Measured("weixing pretrain", {"tokens_per_second": ours, "gflops": ours}),
+        "weixing": Measured(
+            "weixing pretrain",
+            {"tokens_per_second": ours, "gflops": ours, "vocabulary_trained": [9000] * len(ours)},
+        ),
         "UER-py": Measured("", {"tokens_per_second": theirs}) if theirs else Measured(failure="first\nlast line"),
     }
     check = ratio(f"pretrain {shape}, 64 × 128", *sides.values(), "tokens_per_second", at_least=5, peer="UER-py")
@@ -58,7 +67,7 @@ def test_a_cell_has_median_and_range_and_a_failed_side_says_so(results):
     assert by_case(cases, "tokens_per_second", ",.0f").splitlines() == [
         "|  | weixing | UER-py |",
         "| --- | ---: | ---: |",
-        "| 2/128, 64 × 128 | 60 (50–70) | 10 (10–10) |",
+        "| 2/128, 64 × 128 | 60 (50–70) | 10 |",
         "| 4/256, 64 × 128 | 4,000 | FAILED |",
     ]
 
@@ -93,6 +102,16 @@ def test_one_machine_is_named_once_with_all_its_sections(results):
     text = machines(render.load(results))
     assert text.count("a processor, 2 cores") == 1
     assert text.startswith("- prepare, pretrain (")
+    assert "Rounds: 1 to 3." in text  # of the values, whatever was asked for
+    assert "busy in the second before: median 0.2, most 0.2." in text
+
+
+def test_the_readme_names_every_machine_once(results):
+    other = {**RECORD, "machine": {**RECORD["machine"], "processor": "another", "cores": 64}}
+    write_case(results / "pretrain.json", "pretrain", "8/512, 64 × 128", pretraining("8/512", [9.0], [1.0]), other)
+    loaded = render.load(results)
+    assert "(a processor, 2 cores; or another, 64 cores)" in readme_table(loaded, "en")
+    assert "（a processor，2 核；或 another，64 核）" in readme_table(loaded, "zh")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +156,8 @@ def test_wrong_marks_are_refused(text):
 def test_the_page_and_its_plots_are_written_from_the_files_alone(results):
     render.render(results, None)
     page = (results / "performance.md").read_text(encoding="utf-8")
-    assert "| 2/128, 64 × 128 | 60 (50–70) | 10 (10–10) |" in page
+    assert "|  | weixing | UER-py | entries trained |" in page
+    assert "| 2/128, 64 × 128 | 60 (50–70) | 10 | 9,000 |" in page
     assert "Not measured yet." in page  # fine-tuning, for one
     assert (results / "performance-pretrain.png").stat().st_size > 1_000
 

@@ -1,42 +1,74 @@
-"""`weixing prepare --from-uer` promises: a dataset that UER-py made can be trained on; options that it leaves no choice
+"""`weixing prepare --from-uer` promises: a dataset in UER-py's form can be trained on; options that it leaves no choice
 in are refused."""
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 
 from weixing.cli.main import run
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "uer"
-COMMAND = ["prepare", str(GOLDEN / "mlm_dynamic_seq64.pt"), "--from-uer"]
-VOCABULARY = ["--vocab", str(GOLDEN / "vocab.txt")]
+SEQUENCE_LENGTH = 64
+COMMAND = ["prepare", "mlm.pt", "--from-uer"]
+VOCABULARY = ["--vocab", "vocab.txt"]
 
 
 @pytest.fixture(autouse=True)
 def work(tmp_path, monkeypatch):
-    """An empty folder, the current one."""
+    """A folder, the current one, where nothing is yet but the inputs."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_a_dataset_of_uer_becomes_shards_that_a_model_is_trained_on(capsys):
+@pytest.fixture
+def lines(tiny_corpus) -> list[str]:
+    """Documents of Hanzi, each one token of the vocabulary."""
+    return tiny_corpus.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(autouse=True)
+def records(work, lines, tiny_vocabulary) -> list[bytes]:
+    """What UER-py's preprocess.py --dynamic_masking --data_processor mlm makes of them; mlm.pt holds it."""
+    records = []
+    for line in lines:
+        ids = [tiny_vocabulary.id_of(token) for token in ("[CLS]", *line, "[SEP]")]
+        for begin in range(0, len(ids), SEQUENCE_LENGTH):
+            src = ids[begin : begin + SEQUENCE_LENGTH]
+            records.append(pickle.dumps(((src, SEQUENCE_LENGTH - len(src)), [len(src)]), protocol=4))
+    (work / "mlm.pt").write_bytes(b"".join(records))
+    tiny_vocabulary.write(work / "vocab.txt")
+    return records
+
+
+def test_a_dataset_of_uer_becomes_shards_that_a_model_is_trained_on(capsys, work, records, lines):
     assert run([*COMMAND, *VOCABULARY, "--out", "shards", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
     assert done.pop("seconds") > 0
-    assert done == {"documents": 400, "tokens": 44_821, "rows": 868, "bytes_in": 133_080, "seconds_tokenizing": 0,
-                    "output": "shards"}  # fmt: skip
+    assert done == {
+        "documents": 200, "tokens": sum(len(line) + 2 for line in lines), "rows": len(records),
+        "bytes_in": (work / "mlm.pt").stat().st_size, "seconds_tokenizing": 0, "output": "shards",
+    }  # fmt: skip
     assert run(["pretrain", "--data", "shards", "--model", "1/64", "--steps", "3", "--batch-size", "8", "--out", "run",
                 "--json"]) == 0  # fmt: skip
-    assert json.loads(capsys.readouterr().out)["tokens"] == 3 * 8 * 64
+    assert json.loads(capsys.readouterr().out)["tokens"] == 3 * 8 * SEQUENCE_LENGTH
+
+
+def test_the_shards_are_those_of_the_corpus_itself(work, tiny_corpus):
+    assert run([*COMMAND, *VOCABULARY, "--out", "theirs"]) == 0
+    assert (
+        run(["prepare", str(tiny_corpus), *VOCABULARY, "--layout", "uer", "--seq-length", "64", "--out", "ours"]) == 0
+    )
+    rows = [(work / name / "rows-00000.bin").read_bytes() for name in ("theirs", "ours")]
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize(
     "options", [["--layout", "uer"], ["--seq-length", "64"], ["--seq-length", "64", "--overwrite"]]
 )
-def test_options_that_say_what_the_dataset_is_are_accepted(options, capsys):
+def test_options_that_say_what_the_dataset_is_are_accepted(options, records, capsys):
     assert run([*COMMAND, *VOCABULARY, "--out", "shards", *options]) == 0
-    assert "868 rows" in capsys.readouterr().out
+    assert f"{len(records)} rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -51,11 +83,10 @@ def test_options_that_say_what_the_dataset_is_are_accepted(options, capsys):
     ],
 )
 def test_options_that_contradict_the_dataset_are_refused(work, tiny_vocabulary, options, named, capsys):
-    small = Path("small.txt")
-    small.write_text("".join(f"{token}\n" for token in tiny_vocabulary.tokens[:104]), encoding="utf-8")
+    (work / "small.txt").write_text("".join(f"{token}\n" for token in tiny_vocabulary.tokens[:104]), encoding="utf-8")
     assert run([*COMMAND, "--out", "shards", *options]) == 2
     assert named in capsys.readouterr().err
-    assert list(work.iterdir()) == [work / "small.txt"]
+    assert {path.name for path in work.iterdir()} == {"mlm.pt", "vocab.txt", "small.txt"}
 
 
 def test_a_text_is_no_dataset(capsys):

@@ -5,6 +5,7 @@ import os
 import pickle
 import time
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,21 @@ from weixing.data.prepare import prepare
 from weixing.data.shards import ShardSet
 from weixing.data.uer_dataset import UerDataset, prepare_from_uer
 from weixing.errors import UserError
+from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "uer"
-DATASET = GOLDEN / "mlm_dynamic_seq64.pt"  # made by UER-py
 CLS, SEP, MASK = 101, 102, 103
+SEQUENCE_LENGTH = 64
+
+
+def pickles_of(documents: Iterable[list[int]]) -> Iterator[bytes]:
+    """Each record that UER-py's preprocess.py --dynamic_masking --data_processor mlm writes of documents of ids."""
+    for ids in documents:
+        ids = [CLS, *ids, SEP]
+        for begin in range(0, len(ids), SEQUENCE_LENGTH):
+            src = ids[begin : begin + SEQUENCE_LENGTH]
+            yield pickle.dumps(((src, SEQUENCE_LENGTH - len(src)), [len(src)]), protocol=4)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +41,26 @@ def vocabulary() -> Vocabulary:
 
 
 @pytest.fixture(scope="module")
-def golden_bytes() -> bytes:
-    return DATASET.read_bytes()
+def texts(vocabulary) -> list[str]:
+    """400 texts of Hanzi, each one token: shorter than a row, as long as one or two with [CLS] and [SEP], longer."""
+    hanzi = [token for token in vocabulary.tokens if "\u4e00" <= token <= "\u9fff"]
+    random = np.random.default_rng(3)
+    lengths = [1, 61, 62, 63, 125, 126, 127, *random.integers(1, 200, 393)]
+    return ["".join(random.choice(hanzi, length)) for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def records(vocabulary, texts) -> list[bytes]:
+    """The texts as UER-py pickles them."""
+    return list(pickles_of([vocabulary.id_of(token) for token in text] for text in texts))
+
+
+@pytest.fixture(scope="module")
+def dataset(records, tmp_path_factory) -> Path:
+    """A dataset file of them, some 130 kB."""
+    file = tmp_path_factory.mktemp("uer") / "mlm_dynamic.pt"
+    file.write_bytes(b"".join(records))
+    return file
 
 
 def rows_of(vocabulary: Vocabulary, *files: Path) -> np.ndarray:
@@ -72,34 +101,59 @@ def meaning(content: bytes, sequence_length: int) -> list[list[int]]:
     return rows
 
 
-def test_the_dataset_that_uer_made_holds_the_rows_that_python_reads_from_it(vocabulary, golden_bytes):
-    rows = rows_of(vocabulary, DATASET)
-    assert rows.shape == (868, 64)
-    assert rows.tolist() == meaning(golden_bytes, 64)
-    assert rows[0, :4].tolist() == [101, 536, 720, 100]
-    assert (rows[:, 0] == CLS).sum() == (rows == CLS).sum() == 400
-
-
-def test_the_dataset_that_uer_made_equals_our_own_rows_of_its_corpus(shared, vocabulary, tmp_path):
-    corpus = shared / "fixtures" / "uer" / "corpus.txt"
-    ours = prepare([corpus], tmp_path / "ours", vocabulary=vocabulary, layout="uer", sequence_length=64)
-    theirs = prepare_from_uer([DATASET], tmp_path / "theirs", vocabulary=vocabulary)
-    files = [(tmp_path / name / "rows-00000.bin").read_bytes() for name in ("ours", "theirs")]
+def require_equal(corpus: Path, dataset: Path, vocabulary: Vocabulary, folder: Path) -> int:
+    """The number of rows, which must be the same of a corpus that is prepared here and of UER-py's dataset of it."""
+    ours = prepare([corpus], folder / "ours", vocabulary=vocabulary, layout="uer", sequence_length=SEQUENCE_LENGTH)
+    theirs = prepare_from_uer([dataset], folder / "theirs", vocabulary=vocabulary)
+    files = [(folder / name / "rows-00000.bin").read_bytes() for name in ("ours", "theirs")]
     assert files[0] == files[1]
     assert (ours.rows, ours.tokens, ours.documents) == (theirs.rows, theirs.tokens, theirs.documents)
+    return theirs.rows
 
 
-def test_shards_hold_the_rows_and_the_manifest_says_what_they_are(vocabulary, tmp_path):
-    done = prepare_from_uer([DATASET, DATASET], tmp_path / "out", vocabulary=vocabulary, sequence_length=64)
+def test_the_dataset_that_uer_made_holds_the_rows_that_python_and_our_own_preparation_have(
+    shared, vocabulary, tmp_path
+):
+    fixtures = shared / "fixtures" / "uer"
+    dataset = fixtures / "mlm_dynamic_seq64.pt"
+    rows = rows_of(vocabulary, dataset)
+    assert rows.shape == (868, 64)
+    assert rows.tolist() == meaning(dataset.read_bytes(), 64)
+    assert (rows[:, 0] == CLS).sum() == (rows == CLS).sum() == 400
+    assert require_equal(fixtures / "corpus.txt", dataset, vocabulary, tmp_path) == 868
+
+
+def test_the_datasets_of_these_tests_are_in_the_form_that_uer_writes_byte_for_byte(shared, vocabulary):
+    fixtures, tokenizer = shared / "fixtures" / "uer", Tokenizer(vocabulary)
+    lines = (fixtures / "corpus.txt").read_text(encoding="utf-8").splitlines()
+    made = b"".join(pickles_of(tokenizer.encode(line) for line in lines))
+    assert made == (fixtures / "mlm_dynamic_seq64.pt").read_bytes()
+
+
+def test_a_dataset_holds_the_rows_that_python_reads_from_it(vocabulary, dataset, records, texts):
+    rows = rows_of(vocabulary, dataset)
+    assert rows.shape == (len(records), 64)
+    assert rows.tolist() == meaning(dataset.read_bytes(), 64)
+    assert (rows[:, 0] == CLS).sum() == (rows == CLS).sum() == len(texts)
+    assert np.count_nonzero(rows) == sum(len(text) + 2 for text in texts)
+
+
+def test_a_dataset_equals_our_own_rows_of_its_corpus(vocabulary, dataset, records, texts, tmp_path):
+    (tmp_path / "corpus.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    assert require_equal(tmp_path / "corpus.txt", dataset, vocabulary, tmp_path) == len(records)
+
+
+def test_shards_hold_the_rows_and_the_manifest_says_what_they_are(vocabulary, dataset, records, texts, tmp_path):
+    done = prepare_from_uer([dataset, dataset], tmp_path / "out", vocabulary=vocabulary, sequence_length=64)
     shards = ShardSet(tmp_path / "out")
-    rows = rows_of(vocabulary, DATASET)
+    rows = rows_of(vocabulary, dataset)
     assert np.array_equal(shards.rows(np.arange(len(shards))), np.concatenate([rows, rows]))
     manifest = shards.manifest
-    assert (manifest.layout, manifest.sequence_length, manifest.sources) == ("uer", 64, (str(DATASET),) * 2)
-    assert manifest.rows == done.rows == 2 * 868
+    assert (manifest.layout, manifest.sequence_length, manifest.sources) == ("uer", 64, (str(dataset),) * 2)
+    assert manifest.rows == done.rows == 2 * len(records)
     assert manifest.tokens == done.tokens == 2 * np.count_nonzero(rows)
-    assert manifest.documents == done.documents == 800
-    assert manifest.bytes_in == done.bytes_in == 2 * DATASET.stat().st_size
+    assert manifest.documents == done.documents == 2 * len(texts)
+    assert manifest.bytes_in == done.bytes_in == 2 * dataset.stat().st_size
     assert done.seconds_tokenizing == 0
 
 
@@ -144,23 +198,23 @@ def test_lists_that_pickle_writes_in_batches(vocabulary, tmp_path, protocol):
 
 
 @pytest.mark.parametrize("piece", [700, 1_000, 4_099])
-def test_pieces_of_any_size_give_the_same_rows(vocabulary, monkeypatch, piece):
-    whole = rows_of(vocabulary, DATASET)
+def test_pieces_of_any_size_give_the_same_rows(vocabulary, dataset, monkeypatch, piece):
+    whole = rows_of(vocabulary, dataset)
     monkeypatch.setattr(uer_dataset, "PIECE_BYTES", piece)
     monkeypatch.setattr(uer_dataset, "ROW_BYTES", 1_000)
-    assert np.array_equal(rows_of(vocabulary, DATASET), whole)
+    assert np.array_equal(rows_of(vocabulary, dataset), whole)
 
 
-def test_memory_does_not_grow_with_the_file(vocabulary, golden_bytes, tmp_path):
-    rows_of(vocabulary, DATASET)
+def test_memory_does_not_grow_with_the_file(vocabulary, dataset, records, tmp_path):
+    rows_of(vocabulary, dataset)  # compiled now
     peaks = []
     for copies in (50, 200):
-        (tmp_path / "long.pt").write_bytes(golden_bytes * copies)
+        (tmp_path / "long.pt").write_bytes(dataset.read_bytes() * copies)
         tracemalloc.start()
         count = sum(len(block) for block in UerDataset([tmp_path / "long.pt"], vocabulary))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert count == 868 * copies
+        assert count == len(records) * copies
     assert peaks[1] < peaks[0] + 1e5 < 10e6
 
 
@@ -242,38 +296,42 @@ def test_a_pickle_that_calls_something_is_refused_and_nothing_is_called(vocabula
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value,
 )
-def test_bombs_are_refused_at_once_and_without_room_for_them(vocabulary, tmp_path, content, named):
-    rows_of(vocabulary, DATASET)
+def test_bombs_are_refused_at_once_and_without_room_for_them(vocabulary, dataset, tmp_path, content, named):
+    rows_of(vocabulary, dataset)  # compiled now
     (tmp_path / "bomb.pt").write_bytes(content)
-    dataset = UerDataset([tmp_path / "bomb.pt"], vocabulary)
+    bomb = UerDataset([tmp_path / "bomb.pt"], vocabulary)
     began = time.monotonic()
     tracemalloc.start()
     with pytest.raises(UserError, match=named):
-        list(dataset)
+        list(bomb)
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
     assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("cut", [1, 2, 100, 30_000])
-def test_a_truncated_file_is_named_with_record_and_byte(vocabulary, golden_bytes, tmp_path, cut):
-    file = tmp_path / "cut.pt"
-    file.write_bytes(golden_bytes[:-cut])
-    message = refusal(vocabulary, file)
-    assert f"cut.pt: the file ends at byte {len(golden_bytes) - cut:,}, inside record" in message
+def test_a_truncated_file_is_named_with_record_and_byte(vocabulary, dataset, records, tmp_path, cut):
+    file, content = tmp_path / "cut.pt", dataset.read_bytes()[:-cut]
+    file.write_bytes(content)
+    ends = np.cumsum([0, *map(len, records)])
+    record = int(np.searchsorted(ends, len(content)))
+    assert (
+        f"cut.pt: the file ends at byte {len(content):,}, inside record {record:,} from byte {ends[record - 1]:,}"
+        in refusal(vocabulary, file)
+    )
 
 
 @pytest.mark.parametrize("sequence_length", [128, 2, -1, 10**9])
-def test_another_sequence_length_than_the_one_asked_for(vocabulary, tmp_path, sequence_length):
+def test_another_sequence_length_than_the_one_asked_for(vocabulary, dataset, tmp_path, sequence_length):
     with pytest.raises(UserError, match="--seq-length"):
-        prepare_from_uer([DATASET], tmp_path / "out", vocabulary=vocabulary, sequence_length=sequence_length)
+        prepare_from_uer([dataset], tmp_path / "out", vocabulary=vocabulary, sequence_length=sequence_length)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_of_two_sequence_lengths(vocabulary, tmp_path):
+def test_files_of_two_sequence_lengths(vocabulary, dataset, tmp_path):
     file = written(tmp_path, (([CLS, 500, SEP], 3), [3]))
     with pytest.raises(UserError, match=r"dataset\.pt: record 1.*6, not 64 as the first record says"):
-        prepare_from_uer([DATASET, file], tmp_path / "out", vocabulary=vocabulary)
+        prepare_from_uer([dataset, file], tmp_path / "out", vocabulary=vocabulary)
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -310,10 +368,9 @@ edits = st.lists(st.tuples(positions, st.sampled_from(["set", "insert", "delete"
 
 @settings(deadline=None, max_examples=400)
 @given(start=positions, edits=edits)
-def test_mutated_datasets_are_read_rightly_or_refused(tmp_path_factory, vocabulary, golden_bytes, start, edits):
-    ends = [end + 1 for end in range(len(golden_bytes)) if golden_bytes[end : end + 3] == b".\x80\x04"]
-    first = start % (len(ends) - 4)
-    content = bytearray(golden_bytes[ends[first] : ends[first + 3]])
+def test_mutated_datasets_are_read_rightly_or_refused(tmp_path_factory, vocabulary, records, start, edits):
+    first = start % (len(records) - 2)
+    content = bytearray(b"".join(records[first : first + 3]))
     for position, edit, byte in edits:
         at = position % max(1, len(content))
         if edit == "set":

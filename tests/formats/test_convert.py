@@ -1,6 +1,7 @@
 """Any format to any other: the outputs stay, what is left out is said, and on failure nothing is left behind."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from weixing.formats.convert import Options, convert, summary
 from weixing.formats.huggingface import export_classifier, export_masked_lm, read_folder
 from weixing.formats.naming import load_masked_lm
 from weixing.formats.reading import read_model
+from weixing.formats.source import at_tokens
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary, load_vocabulary
 
@@ -82,6 +84,7 @@ def test_a_classifier_takes_its_labels_along(tuned: Path, classifier: Classifier
     convert(str(tuned), tmp_path / "uer", "uer")
     config = json.loads((tmp_path / "uer" / "uer_config.json").read_text())
     assert config["layers_num"] == 2
+    (tmp_path / "uer" / "uer_config.json").write_text(json.dumps({**config, "labels": None}))
     convert(str(tmp_path / "uer"), tmp_path / "unnamed", "hf")
     assert read_folder(tmp_path / "unnamed").labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
     convert(str(tmp_path / "uer"), tmp_path / "named", "hf", options=Options(labels=["甲", "乙", "丙"]))
@@ -183,7 +186,7 @@ def test_a_learnt_pooler_that_uer_has_no_place_for_is_said_to_be_left_out(
     transformers.BertModel(config).save_pretrained(tmp_path / "bert")
     vocabulary.write(tmp_path / "bert" / "vocab.txt")
     done = convert(str(tmp_path / "bert"), tmp_path / "uer", "uer")
-    assert done.left_out == {"bert.pooler.dense": "pooler"}
+    assert done.left_out == {"pooler": "has no place there"}
 
 
 @pytest.mark.parametrize("to", TARGETS)
@@ -228,7 +231,6 @@ def test_options_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mlm.bin-200", "comes without its vocabulary"),
         ("vocab.txt", "this file is no model"),
         ("mlm_config.json", "this file is no model"),
         ("expected.npz", "damaged, or holds other things"),
@@ -242,6 +244,12 @@ def test_what_is_no_model_is_refused_with_what_would_be_one(name: str, message: 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_checkpoint_alone_needs_its_vocabulary(tmp_path: Path) -> None:
+    shutil.copy(GOLDEN / "mlm.bin-200", tmp_path / "alone.bin")
+    with pytest.raises(UserError, match=r"comes without its vocabulary.*--vocab"):
+        convert(str(tmp_path / "alone.bin"), tmp_path / "out", "hf")
+
+
 def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path, vocabulary: Vocabulary) -> None:
     with pytest.raises(UserError, match="a vocabulary of 25 tokens for a model of 1028"):
         convert(str(GOLDEN / "mlm.bin-200"), tmp_path / "out", "hf", vocabulary=vocabulary)
@@ -253,3 +261,113 @@ def test_an_existing_folder_is_replaced_only_when_told(masked_lm: Path, tmp_path
         convert(str(masked_lm), tmp_path / "out", "hf")
     convert(str(masked_lm), tmp_path / "out", "hf", overwrite=True)
     assert not (tmp_path / "out" / "uer_model.bin").exists()
+
+
+def test_without_a_configuration_the_number_of_heads_is_said_to_be_assumed(tmp_path: Path) -> None:
+    done = convert(str(GOLDEN / "mlm.bin-200"), tmp_path / "guessed", "hf", vocabulary=load_vocabulary(VOCABULARY))
+    assert (summary(done, "hf", tmp_path)["heads"], summary(done, "hf", tmp_path)["heads_assumed"]) == (1, True)
+    config = GOLDEN / "mlm_config.json"
+    done = convert(
+        str(GOLDEN / "mlm.bin-200"), tmp_path / "told", "hf", config=config, vocabulary=load_vocabulary(VOCABULARY)
+    )
+    assert (summary(done, "hf", tmp_path)["heads"], summary(done, "hf", tmp_path)["heads_assumed"]) == (2, False)
+
+
+def test_a_written_uer_file_is_read_with_what_lies_beside_it(tmp_path: Path) -> None:
+    uer("mlm.bin-200", tmp_path / "uer", "uer")
+    source = read_model(str(tmp_path / "uer" / "uer_model.bin"))
+    assert source.bert.shape.heads == 2
+    assert source.vocabulary == load_vocabulary(VOCABULARY)
+
+
+def test_a_half_precision_checkpoint_of_uer_is_folded_in_float32(tmp_path: Path) -> None:
+    tensors = torch.load(GOLDEN / "mlm.bin-200", weights_only=True)
+    torch.save({name: tensor.half() for name, tensor in tensors.items()}, tmp_path / "half.bin")
+    config, vocabulary = GOLDEN / "mlm_config.json", load_vocabulary(VOCABULARY)
+    done = convert(str(tmp_path / "half.bin"), tmp_path / "hf", "hf", config=config, vocabulary=vocabulary)
+    assert done.dtype == "float32"
+    assert done.largest_difference < 2e-5
+
+
+@pytest.mark.parametrize("to", ["uer", "keras"])
+def test_a_format_of_two_token_types_refuses_another_number(to: str, tmp_path: Path, vocabulary: Vocabulary) -> None:
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary), hidden_size=64, num_hidden_layers=1, num_attention_heads=1, intermediate_size=64,
+        type_vocab_size=3,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(tmp_path / "three")
+    vocabulary.write(tmp_path / "three" / "vocab.txt")
+    with pytest.raises(UserError, match="3 token types"):
+        convert(str(tmp_path / "three"), tmp_path / "out", to)
+
+
+def test_labels_stay_through_uer_and_tensorflow(tuned: Path, tmp_path: Path) -> None:
+    convert(str(tuned), tmp_path / "uer", "uer")
+    assert read_model(str(tmp_path / "uer")).labels == ["体育", "财经", "娱乐"]
+    convert(str(tuned), tmp_path / "tf", "tf")
+    (tmp_path / "tf" / "pytorch_model.safetensors").unlink()
+    assert read_model(str(tmp_path / "tf")).labels == ["体育", "财经", "娱乐"]
+
+
+def test_a_tokenizer_that_keeps_capitals_goes_on_keeping_them(masked_lm: Path, tmp_path: Path) -> None:
+    file = masked_lm / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_lower_case": False}))
+    convert(str(masked_lm), tmp_path / "out", "hf")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.tokenize("hello") == ["hello"]
+    assert tokenizer.tokenize("Hello") == ["[UNK]"]
+    convert(str(tmp_path / "out"), tmp_path / "again", "hf")
+    assert json.loads((tmp_path / "again" / "tokenizer_config.json").read_text())["do_lower_case"] is False
+
+
+def test_a_folder_with_tokenizer_json_alone_has_a_vocabulary(masked_lm: Path, tmp_path: Path) -> None:
+    words = Vocabulary.read(masked_lm / "vocab.txt")
+    (masked_lm / "vocab.txt").unlink()
+    convert(str(masked_lm), tmp_path / "out", "hf")
+    assert Vocabulary.read(tmp_path / "out" / "vocab.txt") == words
+    (masked_lm / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "vocab": {"a": 0}}}))
+    with pytest.raises(UserError, match="no word pieces"):
+        convert(str(masked_lm), tmp_path / "other", "hf")
+
+
+def test_two_models_in_one_folder_are_not_guessed_between(masked_lm: Path, tmp_path: Path) -> None:
+    convert(str(masked_lm), tmp_path / "uer", "uer")
+    (masked_lm / "uer_model.bin").write_bytes((tmp_path / "uer" / "uer_model.bin").read_bytes())
+    with pytest.raises(UserError, match=r"several models here: UER-py checkpoint .*, Hugging Face folder"):
+        convert(str(masked_lm), tmp_path / "out", "hf")
+
+
+def test_the_source_is_never_replaced_by_its_own_result(masked_lm: Path) -> None:
+    before = (masked_lm / "model.safetensors").read_bytes()
+    for name in (masked_lm, masked_lm / "model.safetensors"):
+        with pytest.raises(UserError, match="the source lies in the folder"):
+            convert(str(name), masked_lm, "uer", overwrite=True)
+    assert (masked_lm / "model.safetensors").read_bytes() == before
+
+
+def test_how_layer_norms_came_from_uer_is_remembered(tmp_path: Path) -> None:
+    uer("mlm.bin-200", tmp_path / "first")
+    for to in ("hf", "tf", "keras", "onnx"):
+        convert(str(tmp_path / "first"), tmp_path / to, to)
+        assert json.loads((tmp_path / to / "config.json").read_text())["uer_layer_norms_folded"] is True
+    with pytest.raises(UserError, match="Leave --as-published out"):
+        convert(str(tmp_path / "first"), tmp_path / "out", "uer", options=Options(as_published=True))
+
+
+def test_int8_tells_what_it_costs_and_nonsense_is_refused(
+    masked_lm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = convert(str(masked_lm), tmp_path / "int8", "onnx", options=Options(precision="int8"))
+    assert done.dtype == "int8"
+    assert 0.99 < done.quality["smallest_cosine"] <= 1
+    assert 0 < done.quality["same_choice"] <= 1
+    monkeypatch.setattr(convert_module, "LEAST_COSINE", 1.01)
+    with pytest.raises(UserError, match="int8 changes too much"):
+        convert(str(masked_lm), tmp_path / "out", "onnx", options=Options(precision="int8"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_outputs_of_texts_are_compared_whole_whatever_their_number() -> None:
+    attention = torch.tensor([[True, False, False], [True, True, False]])
+    assert at_tokens(torch.ones(2, 3), attention).shape == (2, 3)  # logits of three labels, not of tokens
+    assert at_tokens(torch.ones(2, 3, 5), attention).shape == (3, 5)

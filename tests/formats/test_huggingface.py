@@ -214,6 +214,7 @@ def test_a_file_that_is_missing_or_damaged_is_named(file: str, folder: Path) -> 
     with pytest.raises(UserError, match=file):
         import_masked_lm(folder)
     (folder / file).unlink()
+    (folder / "tokenizer.json").unlink()  # which holds the vocabulary, too
     with pytest.raises(UserError, match=file):
         import_masked_lm(folder)
 

@@ -61,8 +61,9 @@ def test_a_hub_id_is_fetched_file_by_file_and_read(
         return run / "model" / file
 
     monkeypatch.setattr(naming, "download", download)
+    monkeypatch.setattr(naming, "cached", lambda repository, file: None)
     assert torch.equal(load_masked_lm("someone/some-model")[0](IDS), model(IDS))
-    assert fetched == [("someone/some-model", file) for file in FILES_READ]
+    assert fetched == [("someone/some-model", file) for file in (*FILES_READ, "tokenizer_config.json")]
 
 
 def test_a_hub_id_whose_weights_are_of_the_old_form_alone_is_read(
@@ -77,6 +78,7 @@ def test_a_hub_id_whose_weights_are_of_the_old_form_alone_is_read(
         return run / "model" / file
 
     monkeypatch.setattr(naming, "download", download)
+    monkeypatch.setattr(naming, "cached", lambda repository, file: None)
     assert torch.equal(load_masked_lm("someone/some-model")[0](IDS), model(IDS))
     (run / "model" / OLD_WEIGHTS).unlink()
     with pytest.raises(UserError, match=r"cannot get model\.safetensors"):

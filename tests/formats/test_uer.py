@@ -115,6 +115,24 @@ def test_names_of_before_july_2023_are_read(tmp_path: Path) -> None:
         assert torch.equal(old.state_dict()[name], tensor), name
 
 
+def test_a_tensor_under_an_old_and_a_new_name_must_be_the_same(tmp_path: Path) -> None:
+    words = "embedding.word.embedding.weight"
+    file = changed(tmp_path, lambda t: t.update({"embedding.word_embedding.weight": t[words].clone()}))
+    read_uer(file, config=MASKED_LM_CONFIG)
+    file = changed(tmp_path, lambda t: t.update({"embedding.word_embedding.weight": t[words] + 1}))
+    with pytest.raises(UserError, match="are one tensor, and differ"):
+        read_uer(file, config=MASKED_LM_CONFIG)
+
+
+@pytest.mark.parametrize("old", ["nsp", "sop", "sp"])
+def test_every_older_name_of_the_sentence_head_is_read(old: str, tmp_path: Path) -> None:
+    tensors = torch.load(GOLDEN / "bert.bin-200", weights_only=True)
+    renamed = {name.replace("target.sp.linear_", f"target.{old}_linear_"): t for name, t in tensors.items()}
+    torch.save(renamed, tmp_path / "old.bin")
+    bert = read_uer(tmp_path / "old.bin", config=GOLDEN / "bert_config.json").bert
+    assert bert.parts == ["head", "pooler", "next_sentence"]
+
+
 def test_a_checkpoint_without_the_second_copy_of_the_tied_matrix_is_read(tmp_path: Path) -> None:
     file = changed(tmp_path, lambda tensors: tensors.pop("target.mlm.linear_2.weight"))
     bert = read_uer(file, config=MASKED_LM_CONFIG).bert
@@ -190,6 +208,9 @@ def test_a_tensor_that_is_missing_or_wrong_is_named_as_the_file_names_it(
         ("hidden_act", "relu", "hidden_act is 'relu'"),
         ("layernorm_positioning", "pre", "layernorm_positioning is 'pre'"),
         ("embedding", ["word", "sinusoidalpos", "seg"], "embedding is"),
+        ("remove_attention_scale", True, "remove_attention_scale is True"),
+        ("has_residual_attention", True, "has_residual_attention is True"),
+        ("layernorm_eps", 1e-12, "layernorm_eps is 1e-12"),
     ],
 )
 def test_a_configuration_of_another_model_is_refused(field: str, value: object, message: str, tmp_path: Path) -> None:

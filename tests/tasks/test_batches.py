@@ -1,18 +1,18 @@
-"""Bucketed batches: nothing lost, little padded."""
+"""Batches: nothing lost, drawn without a look at lengths."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weixing.tasks.batches import WIDTH_MULTIPLE, batches_in_epoch, bucketed_batches, sorted_batches, width_of
+from weixing.tasks.batches import WIDTH_MULTIPLE, batches_in_epoch, shuffled_batches, sorted_batches, width_of
 
 lengths_of_rows = st.lists(st.integers(3, 128), min_size=1, max_size=300).map(np.array)
 
 
 @given(lengths_of_rows, st.integers(1, 40), st.integers(0, 99))
 def test_each_row_comes_once_an_epoch_in_the_promised_number_of_batches(lengths, batch_size, seed) -> None:
-    batches = bucketed_batches(lengths, batch_size, np.random.default_rng(seed))
+    batches = shuffled_batches(len(lengths), batch_size, np.random.default_rng(seed))
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     assert len(batches) == batches_in_epoch(len(lengths), batch_size)
     assert max(map(len, batches)) <= batch_size
@@ -26,33 +26,14 @@ def test_evaluation_takes_each_row_once_longest_first(lengths, batch_size) -> No
 
 
 def test_epochs_differ_and_a_seed_repeats_them() -> None:
-    lengths = np.random.default_rng(0).integers(3, 128, 500)
-
     def epochs(seed: int) -> list[list[int]]:
         generator = np.random.default_rng(seed)
-        return [np.concatenate(bucketed_batches(lengths, 32, generator)).tolist() for _ in range(2)]
+        return [np.concatenate(shuffled_batches(500, 32, generator)).tolist() for _ in range(2)]
 
     first, second = epochs(7)
     assert first != second
     assert epochs(7) == [first, second]
     assert epochs(8)[0] != first
-
-
-def test_lengths_are_not_met_in_order() -> None:
-    lengths = np.sort(np.random.default_rng(0).integers(3, 128, 2000))
-    means = [lengths[rows].mean() for rows in bucketed_batches(lengths, 32, np.random.default_rng(7))]
-    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
-
-
-def test_little_is_padding_where_shuffled_batches_are_half_padding() -> None:
-    lengths = np.clip(np.random.default_rng(0).lognormal(3.5, 0.8, 5000).astype(int), 3, 128)
-
-    def padding(batches: list[np.ndarray]) -> float:
-        return 1 - lengths.sum() / sum(len(rows) * width_of(lengths[rows], 128) for rows in batches)
-
-    shuffled = np.array_split(np.random.default_rng(7).permutation(5000), 5000 // 32)
-    assert padding(shuffled) > 0.5
-    assert padding(bucketed_batches(lengths, 32, np.random.default_rng(7))) < 0.15
 
 
 @pytest.mark.parametrize(("longest", "width"), [(3, 8), (8, 8), (9, 16), (97, 100), (100, 100)])

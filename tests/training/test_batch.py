@@ -43,6 +43,15 @@ def test_a_real_token_sees_the_real_tokens_of_its_document(tiny_vocabulary, docu
     assert torch.equal(positions[real], (torch.arange(T) - starts * isolate)[real])
 
 
+@pytest.mark.parametrize("isolate", [True, False])
+def test_a_row_of_padding_alone_sees_one_position_and_is_asked_nothing(tiny_vocabulary, isolate):
+    rows = rows_of(tiny_vocabulary, documents=isolate, padding=True)
+    rows[2] = tiny_vocabulary.pad_id
+    batch = batch_of(tiny_vocabulary, rows, isolate)
+    assert (batch.attention[2].sum(1) == 1).all()
+    assert (batch.masked.weights[2] == 0).all()
+
+
 def test_whole_rows_of_one_document_need_neither_mask_nor_positions(tiny_vocabulary):
     batch = batch_of(tiny_vocabulary, rows_of(tiny_vocabulary, documents=False, padding=False))
     assert (batch.seen, batch.attention, batch.positions) == (None, None, None)

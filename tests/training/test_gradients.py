@@ -29,9 +29,12 @@ def model(tiny_vocabulary: Vocabulary) -> MaskedLanguageModel:
 
 @pytest.fixture
 def batch_of(tiny_vocabulary: Vocabulary) -> Callable[..., Batch]:
-    """Batches of random rows: ``form`` is whole (one document a row), documents, padding or both."""
+    """Batches of random rows: ``form`` is whole (one document a row), documents, padding or both.
 
-    def make(form: str = "both", rows: int = B, seed: int = 1) -> Batch:
+    With `empty`, the last row is padding alone.
+    """
+
+    def make(form: str = "both", rows: int = B, seed: int = 1, empty: bool = False) -> Batch:
         vocabulary, random = tiny_vocabulary, np.random.default_rng(seed)
         ids = random.integers(104, len(vocabulary), (rows, T))
         ids[:, 0], ids[:, -1] = vocabulary.cls_id, vocabulary.sep_id
@@ -41,6 +44,8 @@ def batch_of(tiny_vocabulary: Vocabulary) -> Callable[..., Batch]:
                 row[border : border + 2] = vocabulary.sep_id, vocabulary.cls_id
             if form in ("padding", "both") and random.random() < 0.7:
                 row[random.integers(14, T) :] = vocabulary.pad_id
+        if empty:
+            ids[-1] = vocabulary.pad_id
         isolate = form in ("documents", "both")
         batches = BatchMaker(vocabulary, Masking(vocabulary, rate=0.15), isolate, torch.device("cpu"))
         return batches(ids.astype(np.uint16), None, seed)
@@ -69,6 +74,16 @@ def test_compiled_gradients_and_loss_are_those_of_autograd(model, batch_of, form
     compiled(batch_of("whole", seed=5), seed=0)  # leaves nothing behind
     torch.testing.assert_close(compiled(batch, seed=0), expected_loss, rtol=2e-6, atol=0)
     assert largest_error(gradients_of(model), expected) < 1e-5
+
+
+@pytest.mark.parametrize("form", ["whole", "both"])
+def test_a_row_of_padding_alone_changes_no_gradient_by_either_way(model, batch_of, form):
+    batch = batch_of(form, rows=B + 1, empty=True)
+    expected_loss = AutogradGradients(model, "float32", EVERYTHING)(batch[:B], seed=0)
+    expected = gradients_of(model)
+    for make in (AutogradGradients(model, "float32", EVERYTHING), CompiledGradients(model, "float32", Workers(2))):
+        torch.testing.assert_close(make(batch, seed=0), expected_loss, rtol=2e-6, atol=0)
+        assert largest_error(gradients_of(model), expected) < 1e-5
 
 
 @pytest.mark.parametrize("micro", [1, 3, B])

@@ -240,6 +240,24 @@ def test_evaluation_asks_the_same_questions_whatever_the_mode_and_the_random_sta
     assert results[0] == results[1]
 
 
+def test_evaluation_makes_few_logits_at_a_time_and_comes_to_the_same(tiny_shards, tmp_path, monkeypatch):
+    train(tiny_shards, tmp_path / "run", model="2/64", steps=1, batch_size=4)
+    model, vocabulary = import_masked_lm(tmp_path / "run" / "model")
+    held_out, sizes = HeldOut(ShardSet(tiny_shards), isolate=True), []
+    model.register_forward_hook(lambda _model, _inputs, logits: sizes.append(logits.numel()))
+
+    def evaluate(workers: int) -> list[float]:
+        sizes.clear()
+        return list(asdict(held_out.evaluate(model, torch.device("cpu"), "float32", Workers(workers))).values())
+
+    whole, of_a_row = evaluate(1), round(0.15 * 32) * len(vocabulary)
+    assert max(sizes) > 7 * of_a_row
+    monkeypatch.setattr("weixing.training.evaluation.LOGITS_AT_ONCE", 7 * of_a_row + 1)
+    for workers in (1, 2):
+        assert evaluate(workers) == pytest.approx(whole, rel=1e-6)
+        assert max(sizes) == 7 * of_a_row
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_says_where(tiny_shards, tmp_path):
     with pytest.raises(UserError, match=r"not finite in step \d+, at learning rate .*--learning-rate"):
         train(tiny_shards, tmp_path / "run", model="2/64", recipe="uer", steps=60, batch_size=4, learning_rate=1e30)
@@ -296,6 +314,38 @@ def test_a_run_from_other_weights_killed_before_its_first_save_resumes_from_thos
     train(None, tmp_path / "killed", resume=True)
     files = [tmp_path / name / "model" / "model.safetensors" for name in ("whole", "killed")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    "machine", [{"type": "cuda"}, {"type": None, "device": "NVIDIA H200", "torch": "2.13.0+cu130"}]
+)
+def test_a_run_that_began_on_another_kind_of_device_is_not_resumed_and_stays_as_it_was(tiny_shards, tmp_path, machine):
+    train(tiny_shards, tmp_path / "run", model="2/64", steps=4, batch_size=4)
+    change_machine(tmp_path / "run", machine)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"began on cuda.*--device cuda.*--init"):
+        train(None, tmp_path / "run", resume=True)
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [{"type": "cpu"}, {"type": None}, {"type": None, "device": "another processor", "torch": "2.9.0"}],
+)
+def test_a_run_is_resumed_where_its_record_names_this_kind_of_device_or_none(tiny_shards, tmp_path, machine):
+    train(tiny_shards, tmp_path / "run", model="2/64", steps=4, batch_size=4)
+    change_machine(tmp_path / "run", machine)
+    assert train(None, tmp_path / "run", resume=True).steps == 4
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [resumed["machine"]["type"] for resumed in record["resumed"]] == ["cpu"]
+
+
+def change_machine(run: Path, changes: dict) -> None:
+    """Edit the machine of a run.json; what is None is left out."""
+    record = json.loads((run / "run.json").read_text())
+    machine = {**record["machine"], **changes}
+    record["machine"] = {key: value for key, value in machine.items() if value is not None}
+    (run / "run.json").write_text(json.dumps(record))
 
 
 def test_windows_with_nothing_to_predict_carry_no_weight(tiny_vocabulary, tmp_path):

@@ -29,7 +29,8 @@ def run(
     shape = found.shape
     rows = {"format": found.format, "weights": str(found.where)}
     if shape:
-        rows["shape"] = f"{shape.name}: {shape.heads} heads, feed-forward {shape.feed_forward:,}"
+        assumed = " (assumed: --config FILE would tell)" if found.heads_assumed else ""
+        rows["shape"] = f"{shape.name}: {shape.heads} heads{assumed}, feed-forward {shape.feed_forward:,}"
         rows["tables"] = (
             f"{shape.vocabulary_size:,} tokens, {shape.positions} positions, {shape.token_types} token types"
         )

@@ -5,8 +5,8 @@ Values are token ids, or ids with flags in higher bits (whole-word borders trave
 
 import numpy as np
 
+from weixing.compiling import compiled
 from weixing.recipes import Layout
-from weixing.text.bulk import compiled
 
 SHORTEST_PIECE = 3  # [CLS], one token, [SEP]
 LONGEST_SEQUENCE = 4_096

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from weixing.compiling import compiled
 from weixing.data.shards import ShardSet
+from weixing.errors import UserError
 
 RAREST = 64
 ROWS_AT_ONCE = 1 << 16
@@ -25,17 +26,23 @@ class Reach:
 
 
 def reach_of(shards: ShardSet) -> Reach:
-    """The entries that the rows of `shards` hold."""
+    """The entries that the rows of `shards` hold.
+
+    Raises:
+        UserError: they hold special tokens alone.
+    """
     counts = np.zeros(len(shards.vocabulary), np.int64)
     for start in range(0, len(shards), ROWS_AT_ONCE):
         _count(shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, len(shards)))).ravel(), counts)
     special = np.array(shards.vocabulary.special_ids)
     ordinary = np.setdiff1d(np.flatnonzero(counts), special)
+    if not len(ordinary):
+        raise UserError("no row holds any token but special ones", where=shards.folder, accepted="rows of text")
     rarest = ordinary[np.argsort(counts[ordinary], kind="stable")[:RAREST]]
     return Reach(np.union1d(ordinary, special), rarest)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(ids, counts):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     for i in range(len(ids)):
         counts[ids[i]] += 1

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from weixing.compiling import compiled
 from weixing.data.packing import LONGEST_SEQUENCE
-from weixing.text.bulk import compiled
 
 # Kinds on the stack. A run of numbers or of pairs of numbers is one entry with its length; the count of a list is that
 # of its items, of PADDED that of its list. LIST has no items yet; the lists of K are of kind LIST + 1 + K.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ from weixing.errors import UserError
 from weixing.files import atomic_folder, require_new
 from weixing.formats import uer
 from weixing.formats.bert import PARTS, Bert, Part
-from weixing.formats.huggingface import CONFIG, FOLDED, finite_weights, read_folder, write_description, write_folder
+from weixing.formats.huggingface import finite_weights, read_folder, write_folder
+from weixing.formats.huggingface_description import CONFIG, FOLDED, write_description
 from weixing.formats.onnx_file import measured_loss, run_onnx, write_onnx
 from weixing.formats.reading import NAMES, read_model
 from weixing.formats.source import (
@@ -26,13 +28,17 @@ from weixing.formats.source import (
 )
 from weixing.formats.tensorflow import h5_tensors_of, read_tensorflow, write_tensorflow_h5
 from weixing.formats.tensorflow_h5 import H5_WEIGHTS
-from weixing.formats.tensors import NOT_LEARNT
 from weixing.formats.weight_files import WEIGHTS, WEIGHTS_BESIDE_H5
+from weixing.text.sample.generator import sample_documents
+from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
+from weixing.zoo import Shape
 
 Target = Literal["hf", "uer", "tf", "keras", "onnx"]
 Head = Literal["features", "fill-mask", "classify"]
 ONNX_WEIGHTS = "model.onnx"
+SAMPLE_TEXTS, SAMPLE_TOKENS = 32, 64  # that int8 is measured on
+LEAST_COSINE = 0.9  # trained models have 0.99 and more; less means that something is wrong
 _PART_OF: dict[Head, Part] = {"fill-mask": "head", "classify": "classifier"}
 
 
@@ -64,9 +70,10 @@ class Converted:
     Attributes:
         source: as it was read.
         dtype: that the weights are stored in now.
-        largest_difference: of any output of the result from the source's, each as its own framework computes it.
-        left_out: what was learnt and has no place in the result, by its name, with what it is.
-        quality: of int8 beside float32; empty otherwise.
+        largest_difference: of any output of the result, read back here, from the source's, as UER-py computes it if
+            it comes from there; of ONNX as ONNX Runtime computes it.
+        left_out: parts that have no place in the result, with why.
+        quality: of int8 beside float32, on sentences of the sample corpus; empty otherwise.
     """
 
     source: Source
@@ -101,24 +108,35 @@ def convert(
     """
     options = options or Options()
     require_new(folder, overwrite)
+    if Path(name).exists() and Path(name).resolve().is_relative_to(Path(folder).resolve()):
+        raise UserError("the source lies in the folder that would be replaced", where=folder, action="Name another one")
     source = read_model(name, config=config, vocabulary=vocabulary, as_published=options.as_published)
     bert = source.bert
     _check(source, to, options)
-    dtype = options.dtype or (source.dtype if to == "hf" else torch.float32)
+    # Folded LayerNorms in half precision would be rounded anew: as they are stored, they are not.
+    keep = to == "hf" and (source.original is None or options.as_published)
+    dtype = options.dtype or (source.dtype if keep else torch.float32)
     finite_weights(bert, dtype)
+    kept = _kept_parts(bert, to, options)
     with atomic_folder(folder, overwrite=overwrite) as beside:
-        left_out = {name: what for name, what in source.left_aside.items() if what not in NOT_LEARNT}
         if to == "onnx":
             difference, quality = _to_onnx(source, beside, options)
-            head = options.head or _head(bert)
-            kept = {"pooler"} if head == "classify" or (head == "features" and bert.pooler is not None) else set()
-            kept |= {_PART_OF[head]} if head in _PART_OF else set()
-            left_out |= {part: PARTS[part] for part in bert.parts if part not in kept}
         else:
-            difference, quality = _to_weights(source, beside, to, dtype, options), {}
-            if to == "uer" and bert.parts in (["pooler"], ["head", "pooler"]):
-                left_out["bert.pooler.dense"] = "pooler"
-    return Converted(source, str(dtype).removeprefix("torch."), difference, left_out, quality)
+            difference, quality = _to_weights(source, beside, to, dtype, options, kept), {}
+    left_out = {PARTS[part]: "has no place there" for part in bert.parts if part not in kept}
+    stored = options.precision if options.precision == "int8" else str(dtype).removeprefix("torch.")
+    return Converted(source, stored, difference, left_out, quality)
+
+
+def _kept_parts(bert: Bert, to: Target, options: Options) -> list[Part]:
+    """The parts of a model that the result has a place for."""
+    if to == "uer" and not {"next_sentence", "classifier"} & set(bert.parts):
+        return [part for part in bert.parts if part != "pooler"]
+    if to == "onnx":
+        head = options.head or _head(bert)
+        wanted = {"features": ("pooler",), "fill-mask": ("head",), "classify": ("pooler", "classifier")}[head]
+        return [part for part in bert.parts if part in wanted]
+    return bert.parts
 
 
 def _check(source: Source, to: Target, options: Options) -> None:
@@ -131,25 +149,34 @@ def _check(source: Source, to: Target, options: Options) -> None:
         raise UserError("--labels for a model without a classifier", where=source.where)
     if options.as_published and to != "uer" and source.original is None:
         raise UserError("--as-published", accepted="a checkpoint of UER-py as the source or the result")
-    if to == "keras" and source.bert.shape.token_types != 2:
+    if to in ("keras", "uer") and source.bert.shape.token_types != 2:
         kinds = source.bert.shape.token_types
-        raise UserError(f"--to keras for a model of {kinds} token types", where=source.where, accepted="2, always")
+        raise UserError(f"--to {to} for a model of {kinds} token types", where=source.where, accepted="2, always")
+    if options.as_published and to == "uer" and source.folded and source.original is None:
+        raise UserError(
+            "--as-published for a model whose LayerNorms were folded when it came from UER-py",
+            where=source.where,
+            action="Leave --as-published out",
+        )
     if options.head in _PART_OF and _PART_OF[options.head] not in source.bert.parts:
         has = ", ".join(PARTS[part] for part in source.bert.parts) or "no head"
         raise UserError(f"--head {options.head} for a model with {has}", where=source.where, accepted="features")
 
 
-def _to_weights(source: Source, folder: Path, to: Target, dtype: torch.dtype, options: Options) -> float:
-    """Write and read back a format that holds weights; the largest difference of the outputs."""
+def _to_weights(
+    source: Source, folder: Path, to: Target, dtype: torch.dtype, options: Options, parts: list[Part]
+) -> float:
+    """Write and read back a format that holds weights, and those `parts`; the largest difference of the outputs."""
     bert, vocabulary = source.bert, require_vocabulary(source.vocabulary, source.bert.shape, source.where)
     if to == "uer":
-        uer.write_uer(bert, vocabulary, folder, as_published=options.as_published)
+        labels = options.labels or source.labels
+        uer.write_uer(bert, vocabulary, folder, as_published=options.as_published, labels=labels)
         config = folder / uer.CONFIG
         back = uer.read_uer(folder / uer.WEIGHTS, config=config, as_published=options.as_published)
     else:
-        origin = {FOLDED: not options.as_published} if source.original else {}
         write_folder(
-            bert, vocabulary, folder, labels=options.labels or source.labels, dtype=dtype, more_config=origin,
+            bert, vocabulary, folder, labels=options.labels or source.labels, dtype=dtype,
+            more_config=_origin(source), lower_case=source.lower_case,
             weights_name=WEIGHTS_BESIDE_H5 if to == "tf" else WEIGHTS,
         )  # fmt: skip
         if to == "tf":
@@ -158,6 +185,8 @@ def _to_weights(source: Source, folder: Path, to: Target, dtype: torch.dtype, op
             back = read_tensorflow(tensors, NAMES["h5"], config=folder / CONFIG, vocabulary=vocabulary)
         else:
             back = read_folder(folder)
+    if back.bert.parts != parts:
+        raise RuntimeError(f"of the parts {parts} these were read back: {back.bert.parts}")
     stored = bert if dtype == torch.float32 else bert.with_weights(_rounded(bert, dtype))
     _require_equal(outputs(stored), outputs(back.bert), options.tolerance)
     theirs, ours = outputs(source.original or bert), outputs(back.original or back.bert)
@@ -170,7 +199,10 @@ def _to_onnx(source: Source, folder: Path, options: Options) -> tuple[float, dic
     """The same for ONNX, which is read back by ONNX Runtime; and the quality of int8."""
     bert, vocabulary = source.bert, require_vocabulary(source.vocabulary, source.bert.shape, source.where)
     head = options.head or _head(bert)
-    write_description(bert, vocabulary, folder, labels=options.labels or source.labels)
+    write_description(
+        bert, vocabulary, folder, labels=options.labels or source.labels,
+        more_config=_origin(source), lower_case=source.lower_case,
+    )  # fmt: skip
     file, (ids, token_types, attention) = folder / ONNX_WEIGHTS, probe(bert.shape)
     write_onnx(bert, head, file, options.precision)
     names = {"logits": _PART_OF.get(head, ""), "last_hidden_state": "hidden", "pooler_output": "pooler"}
@@ -178,11 +210,36 @@ def _to_onnx(source: Source, folder: Path, options: Options) -> tuple[float, dic
     ours = {name: at_tokens(output, attention) for name, output in found.items()}
     theirs = outputs(source.original or bert)
     if options.precision == "int8":
-        loss = measured_loss(source.original or bert, head, file, ids, token_types, attention)
+        loss = measured_loss(source.original or bert, head, file, *_sample(vocabulary, bert.shape))
         quality = {name: value for name, value in asdict(loss).items() if value is not None}
+        if not loss.smallest_cosine >= LEAST_COSINE:
+            raise UserError(
+                f"int8 changes too much: the cosine to float32 falls to {loss.smallest_cosine:.3f} on sample sentences",
+                accepted=f"at least {LEAST_COSINE}",
+                action="Use --precision fp32; nothing was written",
+            )
         return largest_difference(theirs, ours), quality
     _require_equal(outputs(bert), ours, options.tolerance)
     return largest_difference(theirs, ours), {}
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    """What config.json says of a model that comes from UER-py."""
+    return {} if source.folded is None else {FOLDED: source.folded}
+
+
+def _sample(vocabulary: Vocabulary, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, token types and attention, [B, T], of sentences: what int8 costs shows on language, not on random tokens."""
+    texts = list(islice(sample_documents(), SAMPLE_TEXTS))
+    ids, offsets = Tokenizer(vocabulary).encode_batch(texts)
+    longest = min(SAMPLE_TOKENS, shape.positions) - 2
+    rows = [
+        torch.tensor([vocabulary.cls_id, *ids[start : min(end, start + longest)], vocabulary.sep_id])
+        for start, end in pairwise(offsets.tolist())
+    ]
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=vocabulary.pad_id)
+    lengths = torch.tensor([len(row) for row in rows])
+    return padded, torch.zeros_like(padded), torch.arange(padded.shape[1]) < lengths[:, None]
 
 
 def _head(bert: Bert) -> Head:
@@ -213,6 +270,8 @@ def summary(done: Converted, to: Target, folder: Path) -> dict[str, Any]:
         "from": done.source.format,
         "to": to,
         "shape": bert.shape.name,
+        "heads": bert.shape.heads,
+        "heads_assumed": done.source.heads_assumed,
         "parts": bert.parts,
         "parameters": sum(p.numel() for p in bert.parameters()),
         "dtype": done.dtype,

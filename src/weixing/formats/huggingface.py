@@ -19,21 +19,26 @@ import safetensors.torch
 import torch
 
 from weixing.errors import UserError
-from weixing.files import atomic_folder, read_json, write_json
+from weixing.files import atomic_folder, read_json
 from weixing.formats.bert import Bert, bert_of
+from weixing.formats.huggingface_description import (
+    CONFIG,
+    FOLDED,
+    VOCABULARY,
+    labels_of,
+    lower_case_of,
+    shape_of_config,
+    write_description,
+)
 from weixing.formats.huggingface_keys import key_table_of, to_hugging_face, with_identity_pooler, with_names_of_today
 from weixing.formats.source import Source, require_vocabulary
 from weixing.formats.tensors import NOT_LEARNT, Tensors
 from weixing.formats.weight_files import OLD_WEIGHTS, WEIGHTS, read_weights, weights_in
-from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
+from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.progress import say
-from weixing.text.tokenizer import Tokenizer
-from weixing.text.vocabulary import Vocabulary
-from weixing.zoo import Shape
+from weixing.text.vocabulary import Vocabulary, vocabulary_in
 
-CONFIG, VOCABULARY = "config.json", "vocab.txt"
-FOLDED = "uer_layer_norms_folded"  # in config.json: how a model that comes from UER-py was converted
 FILES_READ = (CONFIG, WEIGHTS, VOCABULARY)
 
 
@@ -109,6 +114,8 @@ def import_model(folder: Path) -> tuple[MaskedLanguageModel | Encoder, Vocabular
     """
     source = read_folder(folder, any_head=True)
     assert source.vocabulary
+    if not source.lower_case:
+        say(f"{source.where}: its tokenizer keeps capitals; here texts are lower-cased")
     aside = set(source.left_aside.values()) | {name for name in source.bert.parts if name != "head"}
     _say_what_is_left_out(source, sorted(aside))
     model = source.bert.masked_lm() if "head" in source.bert.parts else source.bert.encoder
@@ -141,7 +148,9 @@ def read_folder(folder: Path, *, vocabulary: Vocabulary | None = None, any_head:
     folder, where = Path(folder), Path(folder) / CONFIG
     config = read_json(where, "Hugging Face model configuration")
     shape = shape_of_config(config, where)
-    vocabulary = vocabulary or Vocabulary.read(folder / VOCABULARY)
+    vocabulary = vocabulary or vocabulary_in(folder)
+    if vocabulary is None:
+        raise UserError("there is no vocabulary here", where=folder / VOCABULARY, action="Name it: --vocab vocab.txt")
     if len(vocabulary) != shape.vocabulary_size:
         raise UserError(
             f"{len(vocabulary)} tokens, but {CONFIG} says vocab_size {shape.vocabulary_size}",
@@ -150,14 +159,12 @@ def read_folder(folder: Path, *, vocabulary: Vocabulary | None = None, any_head:
         )
     tensors = tensors_of(folder)
     bert, left_aside = tensors.bert(shape, told_by=CONFIG, any_head=any_head)
-    labels = None
-    if bert.classifier is not None:
-        labels = _labels(config, where)
-        if len(labels) != bert.classifier.out_features:
-            raise UserError(
-                f"id2label names {len(labels)} labels for {bert.classifier.out_features} outputs", where=where
-            )
-    return Source(bert, "Hugging Face folder", folder, vocabulary, labels, tensors.dtype, left_aside=left_aside)
+    labels = labels_of(bert, config, where)
+    folded = config.get(FOLDED)
+    return Source(
+        bert, "Hugging Face folder", folder, vocabulary, labels, tensors.dtype, left_aside=left_aside,
+        folded=folded if isinstance(folded, bool) else None, lower_case=lower_case_of(folder),
+    )  # fmt: skip
 
 
 def tensors_of(folder: Path) -> Tensors:
@@ -184,6 +191,7 @@ def write_folder(
     model_card: str | None = None,
     more_config: Mapping[str, Any] = MappingProxyType({}),
     weights_name: str = WEIGHTS,
+    lower_case: bool = True,
 ) -> None:
     """Write every file of the layout into `folder`, then read it back and compare the weights bit for bit.
 
@@ -193,6 +201,7 @@ def write_folder(
         model_card: text of README.md; None: a short one.
         more_config: further fields of config.json.
         weights_name: of the file of weights, one that `weight_files` reads.
+        lower_case: whether the tokenizer ignores capitals.
 
     Raises:
         UserError: the vocabulary, the labels or the weights cannot be those of a model.
@@ -201,8 +210,9 @@ def write_folder(
     require_vocabulary(vocabulary, bert.shape, folder)
     more_config = {**more_config, **({} if weights_name == WEIGHTS else {"transformers_weights": weights_name})}
     write_description(
-        bert, vocabulary, folder, labels=labels, dtype=dtype, model_card=model_card, more_config=more_config
-    )
+        bert, vocabulary, folder, labels=labels, dtype=dtype, model_card=model_card, more_config=more_config,
+        lower_case=lower_case,
+    )  # fmt: skip
     tensors = with_identity_pooler(to_hugging_face(key_table_of(bert), finite_weights(bert, dtype)))
     # Not save_file, which leaves a file that nobody but its owner may read.
     content = safetensors.torch.save({name: t.contiguous() for name, t in tensors.items()}, metadata={"format": "pt"})
@@ -217,127 +227,25 @@ def write_folder(
         raise RuntimeError(f"labels {list(labels)} were read back as {reloaded.labels}")
 
 
-def write_description(
-    bert: Bert,
-    vocabulary: Vocabulary,
-    folder: Path,
-    *,
-    labels: Sequence[str] | None = None,
-    dtype: torch.dtype = torch.float32,
-    model_card: str | None = None,
-    more_config: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    """All files of the layout but the weights."""
-    # The dropout is what whoever trains this model further with transformers starts from: BERT's own.
-    config = _config(bert.shape) | {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
-    config |= {"architectures": [_architecture(bert)], "pad_token_id": vocabulary.pad_id}
-    config |= {"dtype": str(dtype).removeprefix("torch.")} | dict(more_config)
-    if bert.classifier is not None:
-        outputs = bert.classifier.out_features
-        labels = [f"LABEL_{number}" for number in range(outputs)] if labels is None else labels
-        if len(labels) != outputs or len(set(labels)) != len(labels):
-            raise UserError(f"labels {list(labels)}", accepted=f"{outputs} names, each once")
-        config["id2label"] = {str(number): label for number, label in enumerate(labels)}
-        config["label2id"] = {label: number for number, label in enumerate(labels)}
-    write_json(folder / CONFIG, config)
-    vocabulary.write(folder / VOCABULARY)
-    Tokenizer(vocabulary).hugging_face().save(str(folder / "tokenizer.json"))
-    specials = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
-    write_json(folder / "special_tokens_map.json", specials)
-    casing = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None}
-    limits = {"tokenizer_class": "BertTokenizer", "model_max_length": bert.shape.positions}
-    write_json(folder / "tokenizer_config.json", limits | casing | specials)
-    (folder / "README.md").write_text(model_card or _card(bert), encoding="utf-8")
-
-
 def finite_weights(bert: Bert, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     """The weights of `bert` by our names, on the CPU, in `dtype`.
 
     Raises:
         UserError: some are no numbers, or too large for `dtype`.
     """
-    weights = {name: tensor.detach().cpu().to(dtype) for name, tensor in bert.state_dict().items()}
+    original = {name: tensor.detach().cpu() for name, tensor in bert.state_dict().items()}
+    weights = {name: tensor.to(dtype) for name, tensor in original.items()}
     if broken := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        if all(original[name].isfinite().all() for name in broken):
+            raise UserError(
+                f"weights too large for {str(dtype).removeprefix('torch.')} in {', '.join(broken[:3])}",
+                accepted="--dtype bf16 or float32",
+            )
         raise UserError(
             f"weights that are no numbers (NaN or infinite) in {', '.join(broken[:3])}",
             action="The training has diverged: train again from an earlier checkpoint with a lower learning rate",
         )
     return weights
-
-
-def shape_of_config(config: Any, where: Path) -> Shape:
-    """The shape that config.json, or Google's bert_config.json, describes.
-
-    Raises:
-        UserError: a size is missing, or this project builds no such model.
-    """
-    sizes = ("num_hidden_layers", "hidden_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
-    for field in (*sizes, "num_attention_heads", "intermediate_size"):
-        if not isinstance(config, dict) or type(config.get(field)) is not int:
-            raise UserError(
-                f"{field} is missing or no whole number", where=where, accepted="the config of a BERT model"
-            )
-    heads, hidden = config["num_attention_heads"], config["hidden_size"]
-    if heads < 1 or hidden % heads:
-        raise UserError(f"num_attention_heads is {heads}", where=where, accepted=f"a divisor of {hidden}")
-    layers, _, vocabulary_size, positions, token_types = (config[field] for field in sizes)
-    shape = Shape(layers, hidden, vocabulary_size, positions, token_types, hidden // heads, config["intermediate_size"])
-    for field, expected in _config(shape).items():
-        found = config.get(field, expected if field in _IMPLIED else None)
-        if found != expected:
-            raise UserError(f"{field} is {found!r}", where=where, accepted=f"{expected!r} for a model of this shape")
-    return shape
-
-
-def _config(shape: Shape) -> dict[str, Any]:
-    """What config.json says of a shape, under transformers' names."""
-    return {
-        "model_type": "bert",
-        "num_hidden_layers": shape.layers,
-        "hidden_size": shape.hidden,
-        "vocab_size": shape.vocabulary_size,
-        "max_position_embeddings": shape.positions,
-        "type_vocab_size": shape.token_types,
-        "num_attention_heads": shape.heads,
-        "intermediate_size": shape.feed_forward,
-        "hidden_act": "gelu",
-        "layer_norm_eps": LAYER_NORM_EPSILON,
-        "position_embedding_type": "absolute",
-        "is_decoder": False,
-        "tie_word_embeddings": True,
-    }
-
-
-# Fields that transformers, or Google, leaves out where they have these values, the only ones that this project builds.
-_IMPLIED = (
-    "model_type",
-    "hidden_act",
-    "layer_norm_eps",
-    "position_embedding_type",
-    "is_decoder",
-    "tie_word_embeddings",
-)
-
-
-def _labels(config: dict[str, Any], where: Path) -> list[str]:
-    """The names of a classifier's outputs, in order."""
-    try:
-        its_names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # where left out: transformers' default
-        names = {int(number): str(label) for number, label in its_names.items()}
-        return [names[number] for number in range(len(names))]
-    except (KeyError, ValueError, AttributeError):
-        raise UserError(
-            "id2label does not name the outputs of a classifier",
-            where=where,
-            accepted='{"0": "first label", "1": "second label", …}',
-        ) from None
-
-
-def _architecture(bert: Bert) -> str:
-    """The class of transformers that has just these parts, or the nearest that has no more."""
-    if bert.head is not None:
-        return "BertForMaskedLM" if bert.next_sentence is None else "BertForPreTraining"
-    return "BertModel" if bert.classifier is None else "BertForSequenceClassification"
 
 
 def _say_what_is_left_out(source: Source, aside: list[str]) -> None:
@@ -346,16 +254,3 @@ def _say_what_is_left_out(source: Source, aside: list[str]) -> None:
     learnt = [names.get(name, name) for name in aside if name not in NOT_LEARNT]
     if learnt:
         say(f"{source.where}: not used: {' and '.join(sorted(learnt))}")
-
-
-def _card(bert: Bert) -> str:
-    """A short README.md."""
-    shape = bert.shape
-    task = "fill-mask" if bert.head else "text-classification" if bert.classifier else "feature-extraction"
-    size = shape.name if shape.is_regular else f"{shape.name}, {shape.heads} heads"
-    return (
-        f"---\nlanguage: zh\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n"
-        f"# Chinese BERT {size} ({task})\n\n"
-        f"{shape.layers} layers, {shape.hidden} hidden units, {shape.vocabulary_size:,} tokens, "
-        f"at most {shape.positions} tokens a text. Made with weixing (微型).\n"
-    )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
+from weixing.errors import UserError
 from weixing.formats.bert import PARTS, Bert, Part
 
 KeyTable = dict[str, tuple[str, ...]]
@@ -83,13 +84,19 @@ def with_names_of_today(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Older files call a LayerNorm's weight and bias gamma and beta, as TensorFlow does; a `BertModel` saved alone leaves
     out the prefix ``bert.``.
+
+    Raises:
+        UserError: a tensor is there under two names, and they differ.
     """
     prefix = "" if any(name.startswith("bert.") for name in tensors) else "bert."
     parts = {"gamma": "weight", "beta": "bias"}
-    return {
-        prefix + re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda old: parts[old[0]], name): tensor
-        for name, tensor in tensors.items()
-    }
+    named: dict[str, Tensor] = {}
+    for own_name, tensor in tensors.items():
+        name = prefix + re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda old: parts[old[0]], own_name)
+        if name in named and not torch.equal(named[name], tensor):
+            raise UserError(f"{own_name} and {name} are one tensor, and differ")
+        named[name] = tensor
+    return named
 
 
 def to_hugging_face(table: KeyTable, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

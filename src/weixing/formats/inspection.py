@@ -11,11 +11,11 @@ import torch
 from weixing.errors import UserError
 from weixing.files import read_json
 from weixing.formats.bert import Part
-from weixing.formats.huggingface import FOLDED, shape_of_config
+from weixing.formats.huggingface_description import FOLDED, shape_of_config
 from weixing.formats.huggingface_keys import POSITIONS, TIED, is_norm_weight, key_table
 from weixing.formats.reading import NAMES, Found, find_model, tensors_of
 from weixing.formats.tensors import Tensors
-from weixing.formats.uer import heads_in
+from weixing.formats.uer import check, heads_in
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
 
@@ -36,6 +36,7 @@ class Inspection:
         parameters: numbers in the tensors that a model of this shape takes.
         missing, unknown: names of tensors, as the file has them.
         left_aside: tensors that carry nothing, or belong to no model, by name with what they are.
+        heads_assumed: whether nothing says how many heads there are, and 64 units each were assumed.
         layer_norms: whether they look folded (`weixing.formats.uer`).
         problems: what keeps the model from being read.
     """
@@ -50,6 +51,7 @@ class Inspection:
     missing: list[str]
     unknown: list[str]
     left_aside: dict[str, str]
+    heads_assumed: bool
     layer_norms: str
     problems: list[str]
 
@@ -69,9 +71,12 @@ def inspect(name: str, config: Path | None = None) -> Inspection:
     config = config or found.config
     problems: list[str] = []
     shape: Shape | None = None
+    left_aside = tensors.left_aside
     try:
         shape = _shape(found, tensors, config)
-        tensors.bert(shape, told_by=config.name if config else "its other tensors")
+        if found.format == "uer" and config is not None:
+            check(config, shape, tensors.where)
+        _, left_aside = tensors.bert(shape, told_by=config.name if config else "its other tensors")
     except UserError as error:
         problems.append(str(error))
     vocabulary = None
@@ -94,7 +99,8 @@ def inspect(name: str, config: Path | None = None) -> Inspection:
         sum(tensors.named[name].numel() for name in expected if name in tensors.named),
         [tensors.own_name(name) for name in expected if name not in tensors.named],
         sorted(name for name in tensors.named if name not in known and not name.startswith("bert.pooler.")),
-        tensors.left_aside,
+        left_aside,
+        config is None,
         _layer_norms(found, tensors, config),
         problems,
     )
@@ -138,6 +144,7 @@ def summary(found: Inspection) -> dict[str, Any]:
         "layers": shape.layers if shape else None,
         "hidden": shape.hidden if shape else None,
         "heads": shape.heads if shape else None,
+        "heads_assumed": found.heads_assumed,
         "feed_forward": shape.feed_forward if shape else None,
         "positions": shape.positions if shape else None,
         "token_types": shape.token_types if shape else None,

@@ -1,6 +1,8 @@
 """What a model is called, everywhere in the same way. Opens files; downloads if a hub id is named."""
 
 import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +10,15 @@ import torch
 
 from weixing.errors import UserError
 from weixing.formats.bert import encoder_of
-from weixing.formats.huggingface import CONFIG, FILES_READ, VOCABULARY, import_model, require_masked_lm
-from weixing.formats.weight_files import OLD_WEIGHTS, OLD_WEIGHTS_INDEX, WEIGHTS, WEIGHTS_INDEX, shard_names
-from weixing.hub import download, is_hub_id
+from weixing.formats.huggingface import FILES_READ, import_model, require_masked_lm
+from weixing.formats.huggingface_description import CONFIG, TOKENIZER_CONFIG, VOCABULARY
+from weixing.formats.weight_files import IN_ORDER, shard_names
+from weixing.hub import cached, download, is_hub_id
 from weixing.model.encoder import Encoder
 from weixing.model.heads import MaskedLanguageModel
 from weixing.model.initialisation import initialise
 from weixing.progress import say
-from weixing.text.vocabulary import Vocabulary, load_vocabulary
+from weixing.text.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
 from weixing.zoo import parse_shape
 
 SEED = 7  # of fresh weights
@@ -122,32 +125,45 @@ def find_model_folder(name: str) -> Path:
             accepted=f"a folder with {', '.join(FILES_READ)}, or one whose folder `model` has them",
             action="Let it come to its end: weixing pretrain … --resume" if unfinished else None,
         )
+    if path.is_file():
+        raise UserError(
+            "this is a file, not a model folder",
+            where=path,
+            accepted=ACCEPTED,
+            action=f"Make one of it: weixing convert {name} FOLDER --to hf",
+        )
     if name == "builtin":
         raise UserError("this version comes without a built-in model", where=name, accepted=ACCEPTED)
     # A path into a folder that exists (runs/tny) is a slip of the pen, not a hub id: nothing is downloaded for it.
     if not is_hub_id(name) or path.parent.is_dir():
         raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
     folder = download(name, CONFIG).parent
-    _download_weights(name)
-    download(name, VOCABULARY)
+    _download_first(name, IN_ORDER)
+    _download_first(name, (VOCABULARY, TOKENIZER))
+    with suppress(UserError):  # many have none
+        download(name, TOKENIZER_CONFIG)
     return folder
 
 
-def _download_weights(name: str) -> None:
-    """Download the first form of weights that the repository has, all shards of it."""
+def _download_first(name: str, files: Sequence[str]) -> None:
+    """Download the first of these files that the repository has, and the shards that it is an index of.
+
+    What is in the cache is taken first: no server is asked again for what it did not have.
+    """
+    path = next((path for file in files if (path := cached(name, file))), None)
     first_error: UserError | None = None
-    for file in (WEIGHTS, WEIGHTS_INDEX, OLD_WEIGHTS, OLD_WEIGHTS_INDEX):
+    for file in files if path is None else ():
         try:
             path = download(name, file)
+            break
         except UserError as error:
             first_error = first_error or error
-            continue
-        if path.suffix == ".json":
-            for shard in sorted(set(shard_names(path).values())):
-                download(name, shard)
-        return
-    assert first_error
-    raise first_error
+    if path is None:
+        assert first_error
+        raise first_error
+    if path.name.endswith(".index.json"):
+        for shard in sorted(set(shard_names(path).values())):
+            download(name, shard)
 
 
 def describe_model(name: str) -> str:

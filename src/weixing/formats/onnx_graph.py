@@ -3,8 +3,8 @@
 Written out, not traced by torch.onnx, because what onnxruntime makes of a graph depends on its exact form:
 
 - Hidden states are kept as [B·T, H], for which a linear layer with its bias is one Gemm. On [B, T, H] onnxruntime 1.32
-  fuses the residual sums into SkipLayerNormalization, which takes a CPU six times as long as its parts, and the biases
-  into BiasGelu, also slower than its parts.
+  fuses the residual sums into SkipLayerNormalization, which takes a CPU about five times as long as its parts, and the
+  biases into BiasGelu, also slower than its parts.
 - In int8, queries, keys and values share one quantization of their input, the token table has a scale for each token,
   and the masked-LM decoder is that same table, in the file once. `onnxruntime.quantization.quantize_dynamic` has one
   scale for the whole table, and makes a second one of it for the decoder.

@@ -7,12 +7,14 @@ from typing import Literal
 from weixing.errors import UserError
 from weixing.formats import huggingface, tensorflow, uer
 from weixing.formats.bert import bert_of
+from weixing.formats.huggingface_description import CONFIG, VOCABULARY
 from weixing.formats.naming import find_model_folder, load_model
 from weixing.formats.source import Source
 from weixing.formats.tensorflow_checkpoint import find_checkpoint
 from weixing.formats.tensorflow_h5 import H5_WEIGHTS
 from weixing.formats.tensors import Tensors
 from weixing.formats.weight_files import weights_in
+from weixing.hub import is_hub_id
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import parse_shape
 
@@ -53,27 +55,46 @@ def find_model(name: str) -> Found:
         UserError: there is no model of this name, or several.
     """
     path = Path(name)
-    folder = path if path.is_dir() else path.parent
-    for file in (folder / uer.WEIGHTS, folder / uer.SHARDS_INDEX) if path.is_dir() else ():
-        if file.is_file():
-            return _found("uer", file, uer.CONFIG)
-    has_config = any((path / inner / huggingface.CONFIG).is_file() for inner in (".", "model"))
-    checkpoint = None if has_config else find_checkpoint(path)
-    if checkpoint is not None:
+    if path.is_dir():
+        found = [*_in_folder(path), *_in_folder(path / "model")]
+        if len(found) > 1:
+            names = ", ".join(f"{NAMES[each.format]} ({each.where.name})" for each in found)
+            raise UserError(f"there are several models here: {names}", where=path, action="Name one file of them")
+        if found:
+            return found[0]
+    if (checkpoint := find_checkpoint(path)) is not None:
         return _found("tf1", checkpoint, GOOGLE_CONFIG)
     if path.is_file():
-        if path.suffix == ".h5":
-            return _found("h5", path, huggingface.CONFIG)
-        if path.suffix == ".safetensors" or path.name == "pytorch_model.bin":
-            action = f"Name the folder that has {huggingface.CONFIG} beside them"
-            raise UserError("these are weights alone", where=path, action=action)
-        if path.suffix in (".json", ".txt", ".md", ".index"):
-            raise UserError("this file is no model", where=path, accepted=ACCEPTED)
-        return Found("uer", path, None, None)
+        return _file(path)
+    if not path.exists() and name != "builtin" and (not is_hub_id(name) or path.parent.is_dir()):
+        raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
     folder = find_model_folder(name)
-    if weights_in(folder) is None and (folder / H5_WEIGHTS).is_file():
-        return _found("h5", folder / H5_WEIGHTS, huggingface.CONFIG)
-    return Found("hf", folder, folder / huggingface.CONFIG, _if_there(folder / huggingface.VOCABULARY))
+    return Found("hf", folder, folder / CONFIG, _if_there(folder / VOCABULARY))
+
+
+def _in_folder(folder: Path) -> list[Found]:
+    """Every model that lies in a folder; weights of transformers for TensorFlow are one with those for PyTorch."""
+    found = [
+        _found("uer", file, uer.CONFIG) for file in (folder / uer.WEIGHTS, folder / uer.SHARDS_INDEX) if file.is_file()
+    ]
+    if (config := folder / CONFIG).is_file() and weights_in(folder) is not None:
+        found.append(Found("hf", folder, config, _if_there(folder / VOCABULARY)))
+    elif (file := folder / H5_WEIGHTS).is_file():
+        found.append(_found("h5", file, CONFIG))
+    if folder.is_dir() and (checkpoint := find_checkpoint(folder)) is not None:
+        found.append(_found("tf1", checkpoint, GOOGLE_CONFIG))
+    return found
+
+
+def _file(path: Path) -> Found:
+    if path.suffix == ".h5":
+        return _found("h5", path, CONFIG)
+    if path.suffix == ".safetensors" or path.name == "pytorch_model.bin":
+        action = f"Name the folder that has {CONFIG} beside them"
+        raise UserError("these are weights alone", where=path, action=action)
+    if path.suffix in (".json", ".txt", ".md", ".index") and path.name != uer.SHARDS_INDEX:
+        raise UserError("this file is no model", where=path, accepted=ACCEPTED)
+    return _found("uer", path, uer.CONFIG)
 
 
 def tensors_of(found: Found) -> Tensors:
@@ -116,7 +137,7 @@ def read_model(
 
 
 def _found(form: Format, file: Path, config: str) -> Found:
-    return Found(form, file, _if_there(file.with_name(config)), _if_there(file.with_name(huggingface.VOCABULARY)))
+    return Found(form, file, _if_there(file.with_name(config)), _if_there(file.with_name(VOCABULARY)))
 
 
 def _if_there(file: Path) -> Path | None:

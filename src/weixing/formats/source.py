@@ -30,6 +30,9 @@ class Source:
         dtype: that its weights are stored in.
         original: what computes as the framework that the file was made for does; None: `bert` itself.
         left_aside: tensors of the file that `bert` has not, by the file's name, with what they are.
+        heads_assumed: whether nothing said how many heads there are, and 64 units each were assumed.
+        folded: whether LayerNorms that come from UER-py's were folded (`weixing.formats.uer`); None: not from there.
+        lower_case: whether its tokenizer ignores capitals.
     """
 
     bert: Bert
@@ -40,6 +43,9 @@ class Source:
     dtype: torch.dtype = torch.float32
     original: Bert | None = None
     left_aside: dict[str, str] = field(default_factory=dict)
+    heads_assumed: bool = False
+    folded: bool | None = None
+    lower_case: bool = True
 
 
 def probe(shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,7 +68,7 @@ def outputs(bert: Bert) -> dict[str, Tensor]:
 
 def at_tokens(output: Tensor, attention: Tensor) -> Tensor:
     """Of an output [B, T, …] the numbers at tokens alone, which padding has none of; one of texts [B, …] as it is."""
-    return output[attention] if output.shape[:2] == attention.shape else output
+    return output[attention] if output.dim() == 3 else output
 
 
 def largest_difference(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> float:

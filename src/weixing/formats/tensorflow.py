@@ -5,7 +5,7 @@ from pathlib import Path
 from weixing.errors import UserError
 from weixing.files import read_json
 from weixing.formats.bert import Bert
-from weixing.formats.huggingface import shape_of_config
+from weixing.formats.huggingface_description import labels_of, shape_of_config
 from weixing.formats.huggingface_keys import key_table_of, to_hugging_face, with_identity_pooler
 from weixing.formats.source import Source
 from weixing.formats.tensorflow_checkpoint import read_checkpoint
@@ -45,15 +45,20 @@ def read_tensorflow(tensors: Tensors, form: str, *, config: Path | None, vocabul
     Raises:
         UserError: the tensors are not as the configuration says; one is missing or unknown.
     """
+    content = {} if config is None else read_json(config, "a model configuration")
     if config is None:
         shape, told_by = tensors.shape(), "its other tensors"
     else:
-        shape, told_by = shape_of_config(read_json(config, "a model configuration"), config), config.name
+        shape, told_by = shape_of_config(content, config), config.name
         if tensors.layers > shape.layers:
             accepted = f"{tensors.layers}, as in {tensors.where}"
             raise UserError(f"num_hidden_layers is {shape.layers}", where=config, accepted=accepted)
     bert, left_aside = tensors.bert(shape, told_by=told_by)
-    return Source(bert, form, tensors.where, vocabulary, None, tensors.dtype, left_aside=left_aside)
+    labels = labels_of(bert, content, config) if config is not None and "id2label" in content else None
+    return Source(
+        bert, form, tensors.where, vocabulary, labels, tensors.dtype,
+        left_aside=left_aside, heads_assumed=config is None,
+    )  # fmt: skip
 
 
 def write_tensorflow_h5(bert: Bert, file: Path) -> None:

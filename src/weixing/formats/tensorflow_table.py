@@ -7,9 +7,8 @@ Whatever is wrong with the bytes is a `Damaged`; the caller knows the file that 
 from collections.abc import Iterator
 
 import numpy as np
-from numba import njit
 
-from weixing.model.compiled.numbers import COMPILED
+from weixing.compiling import compiled
 
 TABLE_MAGIC = 0xDB4775248B80FB57
 LONGEST_KEY = 512  # in bytes: keys share beginnings, so a small damaged table could unfold into gigabytes
@@ -143,7 +142,7 @@ def _crc_tables() -> np.ndarray:
 _TABLES = _crc_tables()
 
 
-@njit(**COMPILED)
+@compiled
 def _crc32c(data):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """CRC-32C of a uint8 array, 8 bytes a step."""
     tables = _TABLES

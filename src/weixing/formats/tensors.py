@@ -1,9 +1,11 @@
-"""Tensors of a file, and a `Bert` made of them: each tensor is used, known, or an error that names it. No I/O.
+"""Tensors of a file, and a `Bert` made of them: each tensor is used, known, or an error that names it.
+
+Opens no files; says on stderr where numbers are rounded.
 
 Shapes: V vocabulary entries, H hidden units, F feed-forward units.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,12 +24,19 @@ from weixing.formats.huggingface_keys import (
     key_table,
     to_hugging_face,
 )
+from weixing.progress import say
 from weixing.zoo import HEAD_UNITS, Shape
 
 COPY, IDENTITY, NUMBERS = "a second copy", "an identity", "the numbers 0, 1, 2, …"
 NOT_OF_THE_MODEL = "the optimizer's state"
 NOT_LEARNT = (COPY, IDENTITY, NUMBERS, NOT_OF_THE_MODEL)  # what may be left aside without a word
+# Numbers that weights may be; those of float64 become float32.
+KINDS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
+_WORDS = "bert.embeddings.word_embeddings.weight"
+_PLACES = "bert.embeddings.position_embeddings.weight"
+_TYPES = "bert.embeddings.token_type_embeddings.weight"
+_FEED_FORWARD = "bert.encoder.layer.0.intermediate.dense.weight"
 _BEGINNINGS: dict[Part, str] = {
     "head": "cls.predictions.",
     "pooler": "bert.pooler.",
@@ -54,9 +63,9 @@ class Tensors:
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of all tensors that are numbers of a model, or float32 where they differ."""
+        """That of all tensors that are numbers of a model, or float32 where they differ or are of float64."""
         kinds = {tensor.dtype for tensor in self.named.values() if tensor.is_floating_point()}
-        return kinds.pop() if len(kinds) == 1 else torch.float32
+        return kinds.pop() if len(kinds) == 1 and torch.float64 not in kinds else torch.float32
 
     @property
     def parts(self) -> list[Part]:
@@ -92,10 +101,10 @@ class Tensors:
                 raise UserError(f"{self.own_name(name)} is no matrix: {list(tensor.shape)}", where=self.where)
             return tensor.shape[0], tensor.shape[1]
 
-        vocabulary_size, hidden = rows_and_columns("bert.embeddings.word_embeddings.weight")
-        positions, _ = rows_and_columns("bert.embeddings.position_embeddings.weight")
-        token_types, _ = rows_and_columns("bert.embeddings.token_type_embeddings.weight")
-        feed_forward, _ = rows_and_columns("bert.encoder.layer.0.intermediate.dense.weight")
+        vocabulary_size, hidden = rows_and_columns(_WORDS)
+        positions, _ = rows_and_columns(_PLACES)
+        token_types, _ = rows_and_columns(_TYPES)
+        feed_forward, _ = rows_and_columns(_FEED_FORWARD)
         if heads is None and hidden % HEAD_UNITS:
             raise UserError(
                 f"{hidden} hidden units, which are no multiple of {HEAD_UNITS}: the number of heads cannot be told",
@@ -122,40 +131,62 @@ class Tensors:
             any_head: leave heads aside that a `Bert` has no part for.
 
         Raises:
-            UserError: a tensor is missing, has another shape, holds no floating-point numbers, or has no place.
+            UserError: a tensor is missing, has another shape, holds numbers of no kind in `KINDS`, or has no place.
         """
         parts = self.parts
-        labels = len(self.named.get("classifier.weight", ())) or 1
-        with torch.device("meta"):
-            bert = Bert(shape, parts, labels)
-        table = key_table(shape.layers, parts)
-        expected = to_hugging_face(table, bert.state_dict())
         kind = " and ".join(["an encoder", *(PARTS[part] for part in parts)])
-        for name, meta in expected.items():
+        whole = f"{kind} of {shape.layers} layers, as {told_by} says"
+
+        def require(name: str, sizes: Sequence[int]) -> None:
             tensor = self.named.get(name)
             if tensor is None:
-                raise self.missing(name, f"{kind} of {shape.layers} layers, as {told_by} says")
-            if tensor.shape != meta.shape:
+                raise self.missing(name, whole)
+            if list(tensor.shape) != list(sizes):
                 raise UserError(
                     f"the tensor {self.own_name(name)} has the shape {list(tensor.shape)}",
                     where=self.where,
-                    accepted=f"{list(meta.shape)}, as {told_by} says",
+                    accepted=f"{list(sizes)}, as {told_by} says",
                 )
-            if not tensor.is_floating_point():
+            if tensor.dtype not in KINDS:
                 raise UserError(
                     f"the tensor {self.own_name(name)} holds {str(tensor.dtype).removeprefix('torch.')} numbers",
                     where=self.where,
                     accepted="float32, float16 or bfloat16 weights",
                 )
+
+        # `shape` may be any numbers that someone wrote: it is held against the file before a model is made so large.
+        for name, rows in (
+            (_WORDS, shape.vocabulary_size),
+            (_PLACES, shape.positions),
+            (_TYPES, shape.token_types),
+            (_FEED_FORWARD, shape.feed_forward),
+        ):
+            require(name, [rows, shape.hidden])
+        if self.layers < shape.layers:
+            raise self.missing(f"bert.encoder.layer.{self.layers}.{_LAYER_RESTS[0]}", whole)
+        with torch.device("meta"):
+            bert = Bert(shape, parts, self._labels)
+        table = key_table(shape.layers, parts)
+        expected = to_hugging_face(table, bert.state_dict())
+        for name, meta in expected.items():
+            require(name, meta.shape)
         left_aside = self._left_aside(expected, any_head, kind)
+        if any(self.named[name].dtype == torch.float64 for name in expected):
+            say(f"{self.where}: float64 numbers are taken as float32")
         bert.load_state_dict(from_hugging_face(table, self.named), assign=True)
         return bert.eval(), left_aside
+
+    @property
+    def _labels(self) -> int:
+        """How many outputs the classifier has, if it is a matrix; else 1, and its shape will be found wrong."""
+        weight = self.named.get("classifier.weight")
+        return weight.shape[0] if weight is not None and weight.dim() == 2 and weight.numel() else 1
 
     def _left_aside(self, used: Mapping[str, Tensor], any_head: bool, kind: str) -> dict[str, str]:
         left = self.left_aside | dict.fromkeys(self.named.keys() - used.keys(), "")
         for copied, original in TIED.items():
             if copied in left and original in self.named:
-                if not torch.equal(self.named[copied], self.named[original]):
+                if not _are_equal(self.named[copied], self.named[original]):
                     raise UserError(
                         f"{self.own_name(copied)} differs from {self.own_name(original)}: the decoder is not tied",
                         where=self.where,
@@ -167,16 +198,18 @@ class Tensors:
         for name in (POOLER_WEIGHT, POOLER_BIAS):
             if name in left:
                 left[name] = IDENTITY
-        unknown = sorted(name for name, what in left.items() if not what)
+        unknown = [name for name, what in left.items() if not what]
         if any_head:
             heads = [name for name in unknown if not name.startswith("bert.")]
             left |= {name: name.rpartition(".")[0] for name in heads}
             unknown = [name for name in unknown if name not in heads]
         if unknown:
+            renamed_here = set(all_names(self.layers))
+            own_names = sorted(self.own_name(name) if name in renamed_here else name for name in unknown)
             raise UserError(
-                f"{len(unknown)} tensors that {kind} has no place for: " + ", ".join(unknown[:5]),
+                f"{len(unknown)} tensors that {kind} has no place for: " + ", ".join(own_names[:5]),
                 where=self.where,
-                accepted="a BERT model whose decoder is tied to its token embedding",
+                accepted="an encoder with any of masked-LM head, pooler, next-sentence head and classifier of texts",
             )
         return left
 
@@ -186,10 +219,17 @@ _LAYER_RESTS = [
 ]
 
 
+def _are_equal(copy: Tensor, original: Tensor) -> bool:
+    """Whether two tensors are the same numbers, each perhaps rounded in its own way."""
+    return copy.dtype in KINDS and torch.equal(copy.float(), original.float())
+
+
 def is_identity(named: Mapping[str, Tensor]) -> bool:
     """Whether the pooler among tensors is the one that our own exports add where none was learnt."""
     weight, bias = named.get(POOLER_WEIGHT), named.get(POOLER_BIAS)
-    if weight is None or bias is None or weight.dim() != 2 or weight.shape[0] != weight.shape[1]:
+    if weight is None or bias is None or not {weight.dtype, bias.dtype} <= set(KINDS):
+        return False
+    if weight.dim() != 2 or weight.shape[0] != weight.shape[1]:
         return False
     return bool(torch.equal(weight.float(), torch.eye(len(weight))) and not bias.any())
 

@@ -17,7 +17,7 @@ Shapes: H hidden units.
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -81,6 +81,9 @@ _EXPECTED: dict[str, tuple[Any, ...]] = {
     "layernorm": ("normal",),
     "feed_forward": ("dense",),
     "tie_weights": (True, False),
+    "remove_attention_scale": (False,),
+    "has_residual_attention": (False,),
+    "layernorm_eps": (1e-6,),  # TencentPretrain
 }
 
 
@@ -103,12 +106,16 @@ def read_uer(
     tensors = tensors_of(file)
     shape = tensors.shape(heads_in(config) if config else None)
     if config is not None:
-        _check(config, shape, tensors.where)
+        check(config, shape, tensors.where)
     bert, left_aside = tensors.bert(shape, told_by=config.name if config else "its other tensors")
     original = with_uer_norms(bert)
     if not as_published:
         bert = folded(bert)
-    return Source(bert, "UER-py checkpoint", file, vocabulary, None, tensors.dtype, original, left_aside)
+    labels = _labels(config, bert) if config else None
+    return Source(
+        bert, "UER-py checkpoint", file, vocabulary, labels, tensors.dtype, original, left_aside,
+        heads_assumed=config is None, folded=not as_published,
+    )  # fmt: skip
 
 
 def tensors_of(file: Path) -> Tensors:
@@ -126,16 +133,20 @@ def tensors_of(file: Path) -> Tensors:
             accepted="embedding.word.embedding.weight and the like",
             action="Weights in Hugging Face's layout are read by their folder, with its config.json",
         )
-    return _first_row_left_out(renamed(file, _with_names_of_today(raw), _name_of(raw)))
+    return _first_row_left_out(renamed(file, _with_names_of_today(raw, file), _name_of(raw)))
 
 
-def write_uer(bert: Bert, vocabulary: Vocabulary, folder: Path, *, as_published: bool) -> None:
+def write_uer(
+    bert: Bert, vocabulary: Vocabulary, folder: Path, *, as_published: bool, labels: Sequence[str] | None = None
+) -> None:
     """Write a checkpoint that UER-py goes on training from, its configuration and the vocabulary, into `folder`.
 
     A pooler alone, that nothing stands on, has no place there and is left out.
 
     Args:
         as_published: leave the LayerNorms as they stand, in place of undoing the folding.
+        labels: of the classifier's outputs, which UER-py has no place for: written into the configuration, where it
+            passes over them.
     """
     written = bert if as_published else folded(bert, undo=True)
     tensors = to_hugging_face(key_table_of(written), written.state_dict())
@@ -148,7 +159,8 @@ def write_uer(bert: Bert, vocabulary: Vocabulary, folder: Path, *, as_published:
     if "head" in parts:
         stored["target.mlm.linear_2.weight"] = stored["embedding.word.embedding.weight"]  # tied: stored once
     torch.save(stored, folder / WEIGHTS)
-    write_json(folder / CONFIG, _config(bert.shape, [name for name, part in _TARGETS.items() if part in parts]))
+    config = _config(bert.shape, [name for name, part in _TARGETS.items() if part in parts])
+    write_json(folder / CONFIG, config | ({"labels": list(labels)} if labels else {}))
     vocabulary.write(folder / VOCABULARY)
 
 
@@ -211,11 +223,14 @@ def _name_of(tensors: Mapping[str, Tensor]) -> Any:
     return lambda name: _own_name(name, pooler)
 
 
-def _with_names_of_today(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    named = {}
-    for name, tensor in tensors.items():
+def _with_names_of_today(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+    named: dict[str, Tensor] = {}
+    for own_name, tensor in tensors.items():
+        name = own_name
         for old, new in _OLD_NAMES:
             name = re.sub(old, new, name)
+        if name in named and not torch.equal(named[name], tensor):
+            raise UserError(f"{own_name} and {name} are one tensor, and differ", where=file)
         named[name] = tensor
     return named
 
@@ -263,7 +278,15 @@ def _config(shape: Shape, targets: list[str]) -> dict[str, Any]:
     }
 
 
-def _check(file: Path, shape: Shape, tensors: Path) -> None:
+def _labels(config: Path, bert: Bert) -> list[str] | None:
+    """Names that an earlier conversion has put into the configuration."""
+    labels = read_json(config, "a model configuration of UER-py").get("labels")
+    if bert.classifier is None or not isinstance(labels, list) or len(labels) != bert.classifier.out_features:
+        return None
+    return [str(label) for label in labels]
+
+
+def check(file: Path, shape: Shape, tensors: Path) -> None:
     """UserError unless the configuration `file` is that of a model of `shape` as it is built here."""
     content = read_json(file, "a model configuration of UER-py")
     sizes = {name: value for name, value in _config(shape, []).items() if type(value) is int}

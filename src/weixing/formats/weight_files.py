@@ -1,11 +1,15 @@
 """Files of weights: safetensors and torch's pickles, whole or in shards. Opens files, runs nothing that is in them.
 
-Pickles are read by torch's own restricted reader, which knows tensors and containers and calls nothing else. A name of
-a shard is that of a file beside the index, and nothing further away.
+Pickles are read by torch's own restricted reader, which knows tensors and containers and calls nothing else. It would
+believe what a file says of its sizes; here that is held against the file, so that none costs much more memory than it
+has bytes. A name of a shard is that of a file beside the index, and nothing further away.
 """
 
+import codecs
 import json
-from collections.abc import Mapping
+import re
+import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -39,48 +43,139 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def read_pickle(file: Path) -> dict[str, Tensor]:
-    """Tensors of a state dict that torch saved, on the CPU, wherever it was saved.
+    """Tensors of a state dict that torch saved, on the CPU, wherever it was saved; tied ones share their memory.
 
     Raises:
-        UserError: the file is none, damaged, or holds more than tensors.
+        UserError: the file is none, damaged, holds more than tensors, or says that these are larger than the file.
     """
     with open(file, "rb") as stream:  # what goes wrong from here on is the content's fault
-        try:
-            tensors = torch.load(stream, map_location="cpu", weights_only=True)
-            if isinstance(tensors, Mapping):
-                # What a damaged file may claim of a tensor shows when its numbers are looked at.
-                tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        except Exception:  # whatever a damaged pickle makes the reader stumble over
-            tensors = None
+        beginning = stream.read(_BEGINNING_BYTES)
+    _refuse_other_kinds(file, beginning)
+    is_zip = beginning.startswith(b"PK\x03\x04")  # as torch tells it; before 1.6 it saved pickles one after another
+    try:
+        if is_zip:
+            _require_uncompressed(file)
+        # Mapped, a tensor is a piece of the file; else torch takes the pickle's word for how long its bytes are.
+        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip)
+    except UserError:
+        raise
+    except Exception:  # whatever a damaged pickle makes the reader stumble over
+        tensors = None
     if not isinstance(tensors, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
+        isinstance(name, str) and isinstance(tensor, Tensor) and _is_plain_tensor(tensor)
         for name, tensor in tensors.items()
     ):
         raise UserError(
             "this file is damaged, or holds other things than tensors, which might run when they are read",
             where=file,
-            accepted="a state dict saved by torch.save",
+            accepted=_ACCEPTED,
             action=f"Get the model with {WEIGHTS}, or save its state_dict() alone",
         )
-    return tensors
+    if _claim_too_much(tensors.values(), file.stat().st_size):
+        raise UserError(
+            "its tensors would take far more memory than the file has bytes", where=file, accepted=_ACCEPTED
+        )
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+_ACCEPTED = "a state dict saved by torch.save"
+_MOST_SHARED = 32  # how often a number of a file may be used: a model may have one set of weights in all its layers
+_BEGINNING_BYTES = 256
+# What files of other kinds begin with, where it is certain: what they are, and what to do.
+_OTHER_KINDS = (
+    (rb"version https://git-lfs", "a pointer of Git LFS, not the file itself", "Get the file: git lfs pull"),
+    (
+        # Torch's own pickles begin with a long number, others of state dicts with a dictionary.
+        rb"\x80[\x02-\x05](\x95.{8})?\]",
+        "a pickled list, which data sets of UER-py begin with and weights do not",
+        "Make shards of a data set: weixing prepare {file} --from-uer",
+    ),
+    (
+        rb"\x89HDF\r\n\x1a\n",
+        "an HDF5 file",
+        "Weights of transformers' TensorFlow models are read as tf_model.h5, with their config.json beside them",
+    ),
+    (rb"\x08[\x01-\x1f][\x12\x1a\x22\x3a\x42]", "an ONNX model", "Name the model that it was made from"),
+)
+
+
+def _refuse_other_kinds(file: Path, beginning: bytes) -> None:
+    for pattern, what, action in _OTHER_KINDS:
+        if re.match(pattern, beginning, re.DOTALL):
+            raise UserError(
+                f"this is {what}", where=file, accepted=_ACCEPTED, action=action.replace("{file}", str(file))
+            )
+    if _is_text(beginning):
+        raise UserError("this is a text file", where=file, accepted=_ACCEPTED)
+
+
+def _is_text(beginning: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(beginning)  # the last character may be cut off
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(character.isprintable() or character.isspace() for character in text)
+
+
+def _require_uncompressed(file: Path) -> None:
+    """UserError if the members of torch's zip file are larger than it is; what zipfile raises if it is damaged."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    is_torchs = any(member.filename.endswith("/data.pkl") for member in members)  # others its reader refuses
+    is_stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    if is_torchs and (not is_stored or sum(member.file_size for member in members) > file.stat().st_size):
+        raise UserError("this file is compressed, which torch.save never does", where=file, accepted=_ACCEPTED)
+
+
+def _is_plain_tensor(tensor: Tensor) -> bool:
+    """Whether its numbers are here, each in its place."""
+    return tensor.device.type == "cpu" and tensor.layout == torch.strided and not tensor.is_quantized
+
+
+def _claim_too_much(tensors: Collection[Tensor], size: int) -> bool:
+    """Whether tensors of a file of `size` bytes use numbers that are not in it, or the same ones too often."""
+    storages = {(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()) for tensor in tensors}
+    return (
+        any(tensor.nbytes > tensor.untyped_storage().nbytes() for tensor in tensors)
+        or sum(length for _, length in storages) > size
+        or sum(tensor.nbytes for tensor in tensors) > _MOST_SHARED * size
+    )
 
 
 def read_shards(index: Path) -> dict[str, Tensor]:
     """Tensors of several files, by an index ``{"weight_map": {name: file}}`` beside them.
 
     Raises:
-        UserError: the index or one of its files is wrong, or a file lacks a tensor that the index says is there.
+        UserError: the index or one of its files is wrong, a file lacks a tensor that the index says is there, or two
+            hold different ones of one name.
     """
     weight_map = shard_names(index)
     tensors: dict[str, Tensor] = {}
+    holder: dict[str, str] = {}
     for name in sorted(set(weight_map.values())):
         file = index.parent / name
         if not file.is_file():
             raise UserError("this shard is missing", where=file, action=f"{index.name} names it: get it as well")
-        tensors |= read_safetensors(file) if name.endswith(".safetensors") else read_pickle(file)
+        its_tensors = read_safetensors(file) if name.endswith(".safetensors") else read_pickle(file)
+        for both in tensors.keys() & its_tensors.keys():
+            if not _are_same(tensors[both], its_tensors[both]):
+                raise UserError(
+                    f"the tensor {both} is not the one of this name in {holder[both]}",
+                    where=file,
+                    accepted="shards that hold each tensor once",
+                )
+        tensors |= its_tensors
+        holder |= dict.fromkeys(its_tensors, name)
     if lacking := weight_map.keys() - tensors.keys():
         raise UserError(f"no shard holds {', '.join(sorted(lacking)[:5])}", where=index)
     return tensors
+
+
+def _are_same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are the same bytes of the same type and shape."""
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    return torch.equal(first.flatten().view(torch.uint8), second.flatten().view(torch.uint8))
 
 
 def shard_names(index: Path) -> dict[str, str]:

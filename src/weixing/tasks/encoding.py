@@ -23,6 +23,10 @@ class Batch:
     attention: Tensor
     labels: Tensor
 
+    def __getitem__(self, rows: Tensor) -> "Batch":
+        """Some of the rows, int64, in their order."""
+        return Batch(self.ids[rows], self.token_types[rows], self.attention[rows], self.labels[rows])
+
 
 @dataclass(frozen=True)
 class Encoded:

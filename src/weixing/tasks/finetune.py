@@ -29,7 +29,7 @@ from weixing.errors import UserError
 from weixing.model.compiled.workers import Workers, one_thread
 from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier
-from weixing.tasks.batches import bucketed_batches, sorted_batches, width_of
+from weixing.tasks.batches import shuffled_batches, sorted_batches, width_of
 from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import Encoded
 from weixing.tasks.steps import Steps, make_steps
@@ -116,7 +116,7 @@ def fine_tune(
             workers=steps.workers, copies=steps.copies,
         )  # fmt: skip
         for epoch in range(1, cell.epochs + 1):
-            batches = bucketed_batches(lengths, cell.batch_size, generator)
+            batches = shuffled_batches(len(train), cell.batch_size, generator)
             losses = torch.zeros(len(batches), device=device)
             for number, rows in enumerate(batches):
                 factor = linear_schedule(step, warmup_steps, total_steps)

@@ -15,8 +15,11 @@ from weixing.model.compiled.encoder import Rows, dropout_key
 from weixing.model.compiled.parallel import ParallelGradients
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import Classifier
+from weixing.tasks.batches import width_of
 from weixing.tasks.encoding import Batch
 from weixing.training.devices import Precision, autocast, product_type
+
+ROWS_AT_ONCE = 8  # of like length; fewer are less padded, more make better use of a core
 
 
 class Steps(Protocol):
@@ -82,23 +85,29 @@ class CompiledSteps:
 
     def __init__(self, model: Classifier, precision: Precision, workers: Workers, dropout: float) -> None:
         self.workers: Workers | None = workers
-        self.dropout = dropout
+        self.model, self.dropout = model, dropout
         self._parallel = ParallelGradients(model, product_type(precision), workers, partial(ClassifierPass, model))
         self.copies: Mapping[Tensor, np.ndarray] = self._parallel.weights.copies
 
     def gradients(self, batch: Batch, key: int) -> Tensor:
         """As in `Steps`."""
-        rows, count = _rows(batch), len(batch.ids)
+        self.model.train()
+        lengths, cores, count = batch.attention.sum(1), self._parallel.workers.count, len(batch.ids)
+        # Every core has its share of the long rows and goes from long to short ones, a few of like length at a time.
+        order = torch.argsort(lengths, descending=True, stable=True)
+        order = torch.cat([order[core::cores] for core in range(cores)])
+        batch, widths = batch[order], lengths[order].numpy()
+        rows = _rows(batch)
 
         def work(one: ClassifierPass, part: slice) -> float:
-            return one.add_gradients(
-                rows.some(part), batch.labels[part], 1 / count, self.dropout, dropout_key(key, part.start)
-            )
+            some = rows.some(part).narrow(width_of(widths[part], rows.ids.shape[1]))
+            return one.add_gradients(some, batch.labels[part], 1 / count, self.dropout, dropout_key(key, part.start))
 
-        return torch.tensor(math.fsum(self._parallel.run(count, count, work)))
+        return torch.tensor(math.fsum(self._parallel.run(count, ROWS_AT_ONCE, work)))
 
     def logits(self, batches: list[Batch]) -> list[Tensor]:
         """As in `Steps`."""
+        self.model.eval()
         passes = self._parallel.passes
 
         def work(number: int) -> list[Tensor]:

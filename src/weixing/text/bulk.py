@@ -8,12 +8,12 @@ of a word, where s is its symbol. A symbol is a character of the vocabulary that
 all others are symbol 0. The word pieces are a trie with symbols on its edges, the edges are a hash table.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from weixing.compiling import compiled
 from weixing.text import code_points as table
 
 DROP, SPACE, IRREGULAR, PART_BASE = -1, -2, -3, -4
@@ -102,14 +102,6 @@ def _hash_table(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
         pending = np.setdiff1d(pending, won, assume_unique=True)
         slots[pending] = (slots[pending] + 1) & (size - 1)
     return slot_keys, slot_values
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled on its first call, and kept on disk for the next process if there is a place to keep it."""
-    try:
-        return numba.njit(function, nogil=True, cache=True)
-    except RuntimeError:  # a read-only installation and no home folder
-        return numba.njit(function, nogil=True)
 
 
 @compiled

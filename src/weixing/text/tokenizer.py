@@ -115,13 +115,14 @@ class Tokenizer:
         """Text of these ids as transformers' BertTokenizer gives it: spaces between tokens, word pieces joined."""
         return self._with_specials.decode([int(token_id) for token_id in ids], skip_special_tokens=skip_specials)
 
-    def hugging_face(self) -> tokenizers.Tokenizer:
+    def hugging_face(self, lower_case: bool = True) -> tokenizers.Tokenizer:
         """A new, equivalent tokenizer of the Rust library: what goes into tokenizer.json.
 
-        It knows the special tokens, puts [CLS] and [SEP] around a text or a pair, and decodes.
+        With `lower_case` false it keeps capitals, as the tokenizer of a model from elsewhere may. It knows the special tokens, puts [CLS] and [SEP] around a text or a pair, and decodes.
         """
         vocabulary = self.vocabulary
         tokenizer = self._rules()
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
         tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS])
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS]:0 $A:0 [SEP]:0",

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 
 from weixing.errors import UserError
-from weixing.files import atomic_file
+from weixing.files import atomic_file, read_json
 from weixing.hub import download, is_hub_id
 from weixing.text.builtin_vocabulary import builtin_tokens
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-FILE_NAME = "vocab.txt"
+FILE_NAME, TOKENIZER = "vocab.txt", "tokenizer.json"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -141,6 +141,29 @@ class Vocabulary:
         return cls((line.removesuffix("\r") for line in lines), where=path)
 
 
+def vocabulary_in(folder: Path) -> Vocabulary | None:
+    """The vocabulary in a model folder: vocab.txt, or the word pieces of tokenizer.json; None where neither is there.
+
+    Raises:
+        UserError: what is there is no vocabulary of BERT's kind.
+    """
+    if (folder / FILE_NAME).is_file():
+        return Vocabulary.read(folder / FILE_NAME)
+    file = folder / TOKENIZER
+    if not file.is_file():
+        return None
+    content = read_json(file, "a tokenizer")
+    model = content.get("model") if isinstance(content, dict) else None
+    ids = model.get("vocab") if isinstance(model, dict) and model.get("type") == "WordPiece" else None
+    if not isinstance(ids, dict) or sorted(ids.values(), key=str) != sorted(range(len(ids)), key=str):
+        raise UserError(
+            "this tokenizer has no word pieces with the ids 0, 1, 2, …",
+            where=file,
+            accepted="a tokenizer of BERT's kind",
+        )
+    return Vocabulary(sorted(ids, key=ids.__getitem__), where=file)
+
+
 def load_vocabulary(source: str | Path | None) -> Vocabulary:
     """The vocabulary that `source` names.
 
@@ -155,9 +178,9 @@ def load_vocabulary(source: str | Path | None) -> Vocabulary:
         return Vocabulary(builtin_tokens(), where="builtin")
     path = Path(source)
     if path.is_dir():
-        for file in (path / FILE_NAME, path / "model" / FILE_NAME):
-            if file.is_file():
-                return Vocabulary.read(file)
+        for folder in (path, path / "model"):
+            if vocabulary := vocabulary_in(folder):
+                return vocabulary
         raise UserError(
             f"the folder has no {FILE_NAME}",
             where=path,

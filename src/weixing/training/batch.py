@@ -141,7 +141,7 @@ def _make(
         first, last, positions = isolate_documents(ids, border)
         seen = first, last
     if padded:
-        lengths = (ids != masking.pad_id).sum(1, keepdim=True).expand_as(ids)
+        lengths = (ids != masking.pad_id).sum(1, keepdim=True).clamp(min=1).expand_as(ids)
         # A padded position sees what the row's tokens see; nothing is asked of it.
         first, last = seen or (torch.zeros_like(ids), lengths)
         seen = first.minimum(lengths - 1), last.minimum(lengths)

@@ -39,7 +39,7 @@ def has_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 matrices in hardware; emulated, they are far slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def pick_precision(name: str | None, device: torch.device) -> Precision:
@@ -55,7 +55,7 @@ def pick_precision(name: str | None, device: torch.device) -> Precision:
     if name not in ("bf16", "float32"):
         raise UserError(f"no precision is called {name!r}", where="--precision", accepted="bf16 or float32")
     if name == "bf16" and not has_bf16(device):
-        raise UserError("this processor has no bf16 instructions", where="--precision", accepted="float32")
+        raise UserError("this processor has no AVX-512 bf16 instructions", where="--precision", accepted="float32")
     return "bf16" if name == "bf16" else "float32"
 
 
@@ -93,6 +93,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     except (OSError, StopIteration):
         pass
     return {
+        "type": device.type,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from weixing.data.masking import Masking
 from weixing.data.shards import ShardSet
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
-from weixing.training.batch import BatchMaker
+from weixing.training.batch import Batch, BatchMaker
 from weixing.training.devices import Precision, autocast
 
 EVALUATION_RATE = 0.15
 EVALUATION_SEED = 15
 ROWS_AT_ONCE = 64  # part of the protocol: the masks are drawn for this many rows at a time
+LOGITS_AT_ONCE = 16_000_000  # 64 MB, and as much again for their softmax, of each worker
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,20 @@ class HeldOut:
         rows = self.shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, len(self.shards))))
         batches = BatchMaker(self.shards.vocabulary, self._masking, self._isolate, torch.device("cpu"))
         batch = batches(rows, None, EVALUATION_SEED + start // ROWS_AT_ONCE).to(device)
-        masked = batch.masked
-        with autocast(device, precision):
-            logits = model(masked.ids, None, batch.attention, batch.positions, predict=masked.positions).float()
-        losses = F.cross_entropy(logits.transpose(1, 2), masked.labels, reduction="none")
-        right = (logits.argmax(2) == masked.labels) * masked.weights
-        return (losses * masked.weights).sum().item(), right.sum().item(), masked.weights.sum().item()
+        at_once = max(1, LOGITS_AT_ONCE // (batch.masked.positions.shape[1] * len(self.shards.vocabulary)))
+        parts = (batch[first : first + at_once] for first in range(0, len(batch), at_once))
+        answers = zip(*(_answers(model, part, device, precision) for part in parts), strict=True)
+        losses, right = (torch.cat(values) for values in answers)
+        weights = batch.masked.weights
+        return (losses * weights).sum().item(), (right * weights).sum().item(), weights.sum().item()
+
+
+def _answers(
+    model: MaskedLanguageModel, batch: Batch, device: torch.device, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    """Loss and whether the answer is right, both [B, M]."""
+    masked = batch.masked
+    with autocast(device, precision):
+        logits = model(masked.ids, None, batch.attention, batch.positions, predict=masked.positions).float()
+    losses = F.cross_entropy(logits.transpose(1, 2), masked.labels, reduction="none")
+    return losses, logits.argmax(2) == masked.labels

@@ -56,11 +56,13 @@ class Compiled:
 
 @pytest.fixture(scope="session")
 def model_of() -> Callable[[str], MaskedLanguageModel]:
-    """Models by shape, "L/H", whose vectors too are no longer zeros and ones."""
+    """Models by shape, "L/H" or "L/H/units of a head/feed-forward units", whose vectors are not zeros and ones."""
 
     def make(name: str) -> MaskedLanguageModel:
-        layers, hidden = map(int, name.split("/"))
-        model = MaskedLanguageModel(Shape(layers, hidden, VOCABULARY_SIZE, POSITIONS))
+        layers, hidden, *others = map(int, name.split("/"))
+        head_units, feed_forward = others or (64, 4 * hidden)
+        shape = Shape(layers, hidden, VOCABULARY_SIZE, POSITIONS, head_units=head_units, feed_forward=feed_forward)
+        model = MaskedLanguageModel(shape)
         initialise(model, "bert", 7)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
@@ -78,7 +80,10 @@ def compiled() -> type[Compiled]:
 
 @pytest.fixture(scope="session")
 def ask() -> Callable[..., Questions]:
-    """Random questions: ``form`` is whole (all see all), documents (two a row, kept apart), padding or both."""
+    """Random questions: ``form`` is whole (all see all), documents (two a row, kept apart), padding, both or empty.
+
+    Of the last, one row is padding alone, which sees its first position, and the others are whole.
+    """
 
     def make(form: str = "whole", seed: int = 1, rows: int = B, length: int = T) -> Questions:
         random = np.random.default_rng(seed)
@@ -93,8 +98,10 @@ def ask() -> Callable[..., Questions]:
             real = random.integers(length // 2, length, (rows, 1))
             ids = np.where(place < real, ids, 0)
             last = np.minimum(last, real)
+        if form == "empty":
+            ids[1], last[1], real[1] = 0, 1, 1
         # Asked of real tokens alone; a row has up to two slots to spare.
-        asked = np.stack([random.permutation(n)[:M] for n in real[:, 0]])
+        asked = np.stack([np.resize(random.permutation(n)[:M], M) for n in real[:, 0]])
         used = np.arange(M) < random.integers(M - 2, M + 1, (rows, 1))
         asked = np.where(used, asked, 0)
         weights = np.where(used, random.random((rows, M)) / 9, 0).astype(np.float32)

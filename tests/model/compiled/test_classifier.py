@@ -13,10 +13,10 @@ from weixing.model.heads import Classifier
 LABELS = torch.tensor([2, 0, 1, 2])
 
 
-@pytest.fixture
-def model(model_of) -> Classifier:
+@pytest.fixture(params=["2/128", "2/64/32/96"])
+def model(model_of, request) -> Classifier:
     torch.manual_seed(5)
-    return Classifier(model_of("2/128").encoder, labels=3)
+    return Classifier(model_of(request.param).encoder, labels=3)
 
 
 @pytest.fixture

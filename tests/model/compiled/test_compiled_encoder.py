@@ -10,8 +10,8 @@ from weixing.model.compiled.parameters import Weights
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 0.08}  # of numbers of size 1; bf16 rounds at every step
 
 
-@pytest.mark.parametrize("form", ["whole", "both"])
-@pytest.mark.parametrize("shape", ["1/64", "3/192"])
+@pytest.mark.parametrize("form", ["whole", "both", "empty"])
+@pytest.mark.parametrize("shape", ["1/64", "3/192", "2/64/32/96", "2/64/16/400"])
 @pytest.mark.parametrize("everywhere", [True, False])
 def test_hidden_states_are_those_of_the_plain_encoder_at_all_positions_or_at_those_asked(
     model_of, ask, dtype, shape, form, everywhere
@@ -31,6 +31,7 @@ def test_hidden_states_are_those_of_the_plain_encoder_at_all_positions_or_at_tho
     seen = seen if everywhere else seen.gather(1, torch.from_numpy(rows.asked))
     difference = (own.tensor.view(expected.shape).float() - expected)[seen]
     assert difference.abs().max() < TOLERANCE[dtype]
+    assert own.tensor.isfinite().all()
     # Kept unrounded as well, of which the hidden states are the rounding.
     assert passes.exact.tensor.dtype == torch.float32
     assert torch.equal(passes.exact.tensor.to(dtype), own.tensor)

@@ -1,11 +1,18 @@
 """Dropout in compiled passes: the backward pass drops what the forward pass dropped, decided by a key alone."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from weixing.model.compiled import layer
+from weixing.model.compiled.buffers import Buffers
+from weixing.model.compiled.classifier import ClassifierPass
 from weixing.model.compiled.norms import add_and_normalise, drop, normalise
+from weixing.model.compiled.parameters import Gradients, Weights
+from weixing.model.heads import Classifier
 
 P, KEY = 0.3, 12
 
@@ -14,8 +21,33 @@ P, KEY = 0.3, 12
 def test_gradients_with_dropout_are_the_slopes_of_the_loss_with_the_same_key(model_of, compiled, ask, form):
     model, questions = model_of("2/64"), ask(form)
     own = compiled(model, torch.float32)
-    own(questions, dropout=P, key=KEY)
-    gradients = {name: t.clone() for name, t in own.sums.items()}
+
+    def loss_and_gradients() -> tuple[float, dict[str, torch.Tensor]]:
+        return own(questions, dropout=P, key=KEY), own.sums
+
+    check_slopes(model, loss_and_gradients)
+
+
+def test_a_classifiers_gradients_with_dropout_are_the_slopes_of_the_loss_with_the_same_key(model_of, ask):
+    torch.manual_seed(5)
+    model, rows = Classifier(model_of("2/64/32/96").encoder, labels=3), ask("padding").rows
+    rows, labels = rows._replace(asked=np.zeros((len(rows.ids), 1), np.int64)), torch.tensor([2, 0, 1, 2])
+    buffers = Buffers(torch.float32)
+    sums = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    gradients = Gradients(sums, buffers)
+    own = ClassifierPass(model, Weights(model, torch.float32), gradients, buffers)
+
+    def loss_and_gradients() -> tuple[float, dict[str, torch.Tensor]]:
+        gradients.begin()
+        loss = own.add_gradients(rows, labels, 1 / 4, dropout=P, key=KEY)
+        gradients.finish()
+        return loss, sums
+
+    check_slopes(model, loss_and_gradients)
+
+
+def check_slopes(model: nn.Module, loss_and_gradients: Callable[[], tuple[float, dict[str, torch.Tensor]]]) -> None:
+    gradients = {name: t.clone() for name, t in loss_and_gradients()[1].items()}
     largest = max(t.norm().item() for t in gradients.values())
     for number, (name, parameter) in enumerate(model.named_parameters()):
         # Along a random direction that leans to the gradient, so that float32's rounding stays small beside the slope.
@@ -25,7 +57,7 @@ def test_gradients_with_dropout_are_the_slopes_of_the_loss_with_the_same_key(mod
         for step in (5e-3, -5e-3):
             with torch.no_grad():
                 parameter.copy_(start + step * direction)
-            losses.append(own(questions, dropout=P, key=KEY))
+            losses.append(loss_and_gradients()[0])
         with torch.no_grad():
             parameter.copy_(start)
         slope = (losses[0] - losses[1]) / 1e-2

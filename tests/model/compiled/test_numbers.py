@@ -9,10 +9,10 @@ from numba import njit
 
 from weixing.model.compiled.buffers import numbers
 from weixing.model.compiled.elementwise import convert, convert_rows
-from weixing.model.compiled.numbers import COMPILED, exp, random_bits
+from weixing.model.compiled.numbers import compiled, exp, random_bits
 
 
-@njit(fastmath=COMPILED["fastmath"])
+@compiled
 def _exp_of_each(x, y):
     for i in range(len(x)):
         y[i] = exp(x[i])

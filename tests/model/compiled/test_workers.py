@@ -72,6 +72,34 @@ def test_torch_uses_one_core_in_each_worker_and_beside_them_then_as_many_as_befo
         assert torch.get_num_threads() == 2
 
 
+def test_several_threads_inside_leave_torch_as_the_first_of_them_found_it():
+    torch.set_num_threads(2)  # of this test alone
+    workers, inside, left, counts = Workers(2), threading.Event(), threading.Event(), []
+
+    def second() -> None:
+        with one_thread(workers):  # torch tells a thread that comes now that it uses 1
+            counts.append(torch.get_num_threads())
+            counts.append(Workers().count)
+            inside.set()
+            assert left.wait(30)
+        counts.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=second)
+    with one_thread(workers):
+        thread.start()
+        assert inside.wait(30)
+    counts.append(torch.get_num_threads())
+    left.set()
+    thread.join()
+    third = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
+    third.start()
+    third.join()
+    assert counts == [1, 2, 2, 2, 2]
+    with one_thread(workers):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
 @given(st.lists(st.integers(1, 1_000), max_size=60), st.integers(1, 9))
 def test_runs_cover_everything_in_order_none_is_empty_and_none_far_above_its_share(sizes, parts):
     runs = evenly(sizes, parts)

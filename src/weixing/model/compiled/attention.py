@@ -5,14 +5,13 @@ one document of a packed row. Shapes: R rows (sequences), M queries a row, T key
 """
 
 import numpy as np
-from numba import njit
 
-from weixing.model.compiled.numbers import COMPILED, exponentials, load, random_bits, store
+from weixing.model.compiled.numbers import compiled, exponentials, load, random_bits, store
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-@njit(**COMPILED)
+@compiled
 def softmax_forward(scores, scale, first, last, dropped, dropout, key):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """scores [R, M, T] become probabilities softmax(scale · scores), 0 outside of what a query sees.
 
@@ -49,7 +48,7 @@ def softmax_forward(scores, scale, first, last, dropped, dropout, key):  # type:
                     store(whole, t, marked)
 
 
-@njit(**COMPILED)
+@compiled
 def softmax_backward(gradient, probabilities, scale, first, last, dropped, dropout):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """gradient [R, M, T], of the probabilities (after dropout), becomes that of the scores.
 

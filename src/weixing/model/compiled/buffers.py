@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MOST_VIEWS = 4096  # batches of ever other shapes must not fill the memory with views
+
 
 class Numbers(NamedTuple):
     """One piece of memory: `tensor`, bf16 or float32, and `array`, the same as uint16 or float32."""
@@ -45,6 +47,8 @@ class Buffers:
             if memory is None or len(memory) < size:
                 memory = self._memory[name, dtype] = torch.empty(size, dtype=dtype)
                 self._views = {key: view for key, view in self._views.items() if (key[0], key[2]) != (name, dtype)}
+            if len(self._views) >= MOST_VIEWS:
+                self._views.clear()
             found = self._views[name, shape, dtype] = numbers(memory[:size].view(shape))
         return found
 

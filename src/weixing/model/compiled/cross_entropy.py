@@ -1,14 +1,13 @@
 """Compiled loop of the masked-LM loss and its gradient. Pure: it works in place on arrays that it is given."""
 
 import numpy as np
-from numba import njit
 
-from weixing.model.compiled.numbers import COMPILED, exponentials, load, store
+from weixing.model.compiled.numbers import compiled, exponentials, load, store
 
 ONE = np.float32(1)
 
 
-@njit(**COMPILED)
+@compiled
 def cross_entropy_rows(logits, bias, labels, weights, losses, bias_gradient):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Replace each row of logits by the gradient of its weighted cross entropy, and write the loss.
 

@@ -4,12 +4,10 @@ Pure: each works in place on arrays that it is given. "numbers" are bf16 (as uin
 parameters are float32. Shapes: N positions, H hidden units, F inner units, K rows of a matrix.
 """
 
-from numba import njit
-
-from weixing.model.compiled.numbers import COMPILED, load, normal_share_and_density, store
+from weixing.model.compiled.numbers import compiled, load, normal_share_and_density, store
 
 
-@njit(**COMPILED)
+@compiled
 def add_bias(x, bias):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """x [N, H] += bias [H]."""
     for n in range(x.shape[0]):
@@ -18,7 +16,7 @@ def add_bias(x, bias):  # type: ignore[no-untyped-def]  # compiled: numba infers
             store(row, h, load(row, h) + bias[h])
 
 
-@njit(**COMPILED)
+@compiled
 def add_column_sums(x, sums):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """sums [H] += the sum of the rows of x [N, H]: the gradient of a bias."""
     for n in range(x.shape[0]):
@@ -27,7 +25,7 @@ def add_column_sums(x, sums):  # type: ignore[no-untyped-def]  # compiled: numba
             sums[h] += load(row, h)
 
 
-@njit(**COMPILED)
+@compiled
 def gelu_forward(x, bias, y):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """y [N, F] = GELU(x + bias [F]); x [N, F] becomes the slope of GELU there. y may be x: then the slope is lost."""
     for n in range(x.shape[0]):
@@ -39,7 +37,7 @@ def gelu_forward(x, bias, y):  # type: ignore[no-untyped-def]  # compiled: numba
             store(out, f, value * share)
 
 
-@njit(**COMPILED)
+@compiled
 def gelu_backward(gradient, slope, bias_gradient):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """gradient [N, F], of GELU's output, becomes that of its input; bias_gradient [F] += its column sums."""
     for n in range(gradient.shape[0]):
@@ -50,7 +48,7 @@ def gelu_backward(gradient, slope, bias_gradient):  # type: ignore[no-untyped-de
             bias_gradient[f] += value
 
 
-@njit(**COMPILED)
+@compiled
 def add_numbers(x, total, first, places=None):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """total, float32 [K, H], += x, numbers [K, H]; where it is the first, total = x.
 
@@ -68,7 +66,7 @@ def add_numbers(x, total, first, places=None):  # type: ignore[no-untyped-def]  
                 target[h] += load(row, h)
 
 
-@njit(**COMPILED)
+@compiled
 def convert_rows(x, places, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Row k of out [K, H] = row places[k] of x, whatever of bf16 and float32 they are."""
     for k in range(len(places)):
@@ -77,7 +75,7 @@ def convert_rows(x, places, out):  # type: ignore[no-untyped-def]  # compiled: n
             store(target, h, load(row, h))
 
 
-@njit(**COMPILED)
+@compiled
 def convert(x, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [K, H] = x, whatever of bf16 and float32 they are."""
     for k in range(x.shape[0]):

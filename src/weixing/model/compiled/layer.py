@@ -114,22 +114,24 @@ class LayerPass:
             add_bias(self._apply(three, x, self._keep("kv", N, 2 * H), slice(H, None)).array, bias[H:])
         self.context = self._keep("context", count, H)
         context = self.context.tensor.view(self.B, self.M, self.A, self.U)
-        probabilities = self._keep("probabilities", self.A, self.B, self.M, self.T)
+        # Without a backward pass to come, each head's are looked at once.
+        kept = self.A if self.gradients else 1
+        probabilities = self._keep("probabilities", kept, self.B, self.M, self.T)
         dropped = self.buffers("dropped", self.B, self.M, self.T) if self.dropout else None
         for a, (q, k, v) in enumerate(_each_head(*self._heads())):
-            torch.bmm(q, k.transpose(1, 2), out=probabilities.tensor[a])
-            scores = probabilities.array[a]
+            shares, scores = probabilities.tensor[a % kept], probabilities.array[a % kept]
+            torch.bmm(q, k.transpose(1, 2), out=shares)
             softmax_forward(
                 scores, self.scale, self.first, self.last, dropped.array if dropped else scores, self.dropout,
                 self.keys[2 + a],
             )  # fmt: skip
-            torch.bmm(dropped.tensor if dropped else probabilities.tensor[a], v, out=context[:, :, a])
+            torch.bmm(dropped.tensor if dropped else shares, v, out=context[:, :, a])
         branch = self._apply("attention.output", self.context, self.buffers("branch", count, H))
         self.middle, exact = self._add_and_normalise(
             branch, "attention.output", exact or self.asking, "attention_norm", self.keys[1]
         )
         self.slope = self._apply("feed_forward.inner", self.middle, self._keep("slope", count, self.F))
-        self.inner = self._keep("inner", count, 4 * H)
+        self.inner = self._keep("inner", count, self.F)
         gelu_forward(self.slope.array, self._vector("feed_forward.inner.bias"), self.inner.array)
         branch = self._apply("feed_forward.output", self.inner, self.buffers("branch", count, H))
         return self._add_and_normalise(

@@ -6,21 +6,20 @@ dropout out; otherwise a key (uint32), the row and the column decide what is dro
 """
 
 import numpy as np
-from numba import njit
 
-from weixing.model.compiled.numbers import COMPILED, load, random_bits, store
+from weixing.model.compiled.numbers import compiled, load, random_bits, store
 
 ZERO, ONE = np.float32(0), np.float32(1)
 EPSILON = np.float32(1e-12)  # on the variance
 
 
-@njit(**COMPILED)
+@compiled
 def _dropout_factor(row_key, column, dropout):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     dropped = random_bits(row_key, column) < np.uint32(np.float64(dropout) * 4294967296.0)
     return ZERO if dropped else ONE / (ONE - dropout)
 
 
-@njit(**COMPILED)
+@compiled
 def _normalise(values, gain, shift, standard, out, exact, n):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     size = len(values)
     total = ZERO
@@ -41,7 +40,7 @@ def _normalise(values, gain, shift, standard, out, exact, n):  # type: ignore[no
     return scale
 
 
-@njit(**COMPILED)
+@compiled
 def normalise(x, gain, shift, standard, scale, out, exact=None):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = LayerNorm(x).
 
@@ -61,7 +60,7 @@ def normalise(x, gain, shift, standard, scale, out, exact=None):  # type: ignore
         scale[n] = _normalise(values, gain, shift, standard[n], out[n], exact, n)
 
 
-@njit(**COMPILED)
+@compiled
 def add_and_normalise(x, bias, residual, gain, shift, standard, scale, out, exact, dropout, key):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = LayerNorm(residual + dropout(x + bias)), else as `normalise`."""
     size = x.shape[1]
@@ -79,7 +78,7 @@ def add_and_normalise(x, bias, residual, gain, shift, standard, scale, out, exac
         scale[n] = _normalise(values, gain, shift, standard[n], out[n], exact, n)
 
 
-@njit(**COMPILED)
+@compiled
 def embed_and_normalise(ids, positions, kinds, tokens, places, types, gain, shift, standard, scale, out, exact):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = LayerNorm(tokens[ids] + places[positions] + types[kinds]), else as `normalise`.
 
@@ -96,7 +95,7 @@ def embed_and_normalise(ids, positions, kinds, tokens, places, types, gain, shif
         scale[n] = _normalise(values, gain, shift, standard[n], out[n], exact, n)
 
 
-@njit(**COMPILED)
+@compiled
 def normalise_backward(gradient, more, standard, scale, gain, gain_gradient, shift_gradient, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = gradient of what was normalised, from `gradient` + `more`, both numbers [N, H] (`more` may be None).
 
@@ -126,7 +125,7 @@ def normalise_backward(gradient, more, standard, scale, gain, gain_gradient, shi
             store(target, h, scale[n] * (values[h] - total - load(stand, h) * product))
 
 
-@njit(**COMPILED)
+@compiled
 def drop(x, dropout, key, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [N, H] = dropout(x), of values as of gradients; out may be x."""
     for n in range(x.shape[0]):
@@ -136,7 +135,7 @@ def drop(x, dropout, key, out):  # type: ignore[no-untyped-def]  # compiled: num
             store(target, h, load(row, h) * _dropout_factor(row_key, np.uint32(h), dropout))
 
 
-@njit(**COMPILED)
+@compiled
 def embed_backward(gradient, ids, positions, kinds, tokens, places, types):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Add the rows of `gradient` [N, H] to the rows of the three tables' gradients that they came from."""
     for n in range(gradient.shape[0]):
@@ -149,7 +148,7 @@ def embed_backward(gradient, ids, positions, kinds, tokens, places, types):  # t
             kind[h] += value
 
 
-@njit(**COMPILED)
+@compiled
 def add_rows_at(x, more, places, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """out [K, H], at row places[n], += x [N, H] + more [N, H]; a place may come several times."""
     for n in range(len(places)):

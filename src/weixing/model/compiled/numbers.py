@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
-COMPILED: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",  # a division has no branch for zero
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},  # infinities and NaN stay what they are
-}
+from weixing.compiling import compile_with
+
+compiled = compile_with(
+    error_model="numpy",  # a division has no branch for zero
+    fastmath={"contract", "reassoc", "nsz", "arcp"},  # infinities and NaN stay what they are
+)
 """How every loop of this package is compiled."""
 
 LOG2_E = np.float32(1.4426950408889634)
@@ -84,7 +84,7 @@ def _store(array, index, value):  # type: ignore[no-untyped-def]  # numba's own 
     return keep
 
 
-@njit(**COMPILED)
+@compiled
 def exp(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """e**x to 3e-7 near 0 and 4e-6 at the ends; below -87 it stays at 1e-38, above 88 at 1.7e38."""
     power = min(max(x * LOG2_E, np.float32(-126)), np.float32(127))
@@ -94,7 +94,7 @@ def exp(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     return e * _float_of_bits(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
 
 
-@njit(**COMPILED)
+@compiled
 def exponentials(row, bias, scale, values):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """values = exp(scale · row + bias - top); returns their sum and top. `bias` may be None.
 
@@ -124,7 +124,7 @@ def exponentials(row, bias, scale, values):  # type: ignore[no-untyped-def]  # c
     return total, top
 
 
-@njit(**COMPILED)
+@compiled
 def normal_share_and_density(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Φ(x) and φ(x) of the standard normal distribution: GELU is x Φ(x), its slope Φ(x) + x φ(x)."""
     size = abs(x)
@@ -134,7 +134,7 @@ def normal_share_and_density(x):  # type: ignore[no-untyped-def]  # compiled: nu
     return (tail if x < 0 else np.float32(1) - tail), NORMAL_PEAK * density
 
 
-@njit(**COMPILED)
+@compiled
 def random_bits(key, counter):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """32 random bits, decided by a key and a counter (uint32): "lowbias32" of C. Wellons' hash-prospector."""
     # numba makes the sum of two uint32 a uint64: each step is cut back, so that 16 of them fit a vector register.

@@ -1,5 +1,6 @@
 """Parameters and gradients of a module as compiled passes take them. Pure: they work on the module's own memory."""
 
+import platform
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -13,6 +14,21 @@ from weixing.model.compiled.elementwise import add_numbers, convert, convert_row
 PIECE = 1 << 18  # numbers of a parameter that one core works on at a time
 SHORT_GAP = 32  # rows; a run has its own cost
 SHORT_INPUT = 256  # rows; of longer ones a product gains 5 % at most from a matrix in its own order
+
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether `Weights.apply` can lay matrices of `dtype` out beforehand.
+
+    Torch has no public way to: these operators are those that its own compiler (torch._inductor's freezing) uses, and
+    what is seen to work is x86.
+    """
+    operators = getattr(torch.ops, "mkldnn", None)
+    return (
+        platform.machine() in ("x86_64", "AMD64")
+        and torch.backends.mkldnn.is_available()
+        and all(hasattr(operators, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+        and (dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+    )
 
 
 class Weights:
@@ -34,6 +50,8 @@ class Weights:
         constant: bool = False,
     ) -> None:
         self.parameters = dict(module.named_parameters())
+        if loose := [name for name, p in self.parameters.items() if not p.is_contiguous()]:
+            raise ValueError(f"parameters that are not contiguous, of which loops would change a copy: {loose}")
         self.chosen = {name: rows for name, rows in chosen.items() if rows is not None}
         self._masters = {name: numbers(p) for name, p in self.parameters.items()}
         self._copies = {
@@ -43,7 +61,7 @@ class Weights:
         }
         for name, rows in self.chosen.items():
             self._copies[name] = numbers(torch.empty(len(rows), self.parameters[name].shape[1], dtype=dtype))
-        self._packs = constant and torch.backends.mkldnn.is_available()
+        self._packs = constant and can_pack(dtype)
         self._packed: dict[tuple[str, int | None, int | None], Tensor] = {}
 
     def vector(self, name: str) -> np.ndarray:
@@ -58,7 +76,7 @@ class Weights:
         """out = x @ matrix[rows].T
 
         A product reads a matrix in an order of its own, and with few x most of its time goes into that order. Of
-        constant matrices it is kept (a copy of each that short inputs have met), which halves the time of one text.
+        constant matrices it is kept: a copy of each that short inputs have met.
         """
         if not self._packs or len(x) > SHORT_INPUT:
             return multiply(x, self.matrix(name)[rows].t(), out)
@@ -110,7 +128,7 @@ class Weights:
 
 
 class Gradients:
-    """Sums of gradients, float32, by parameter name; those of matrices start anew with `begin`.
+    """Sums of gradients, float32, by parameter name; they start anew with `begin`.
 
     Args:
         tensors: where they are summed.

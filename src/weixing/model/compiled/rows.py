@@ -43,6 +43,11 @@ class Rows(NamedTuple):
             asked,
         )
 
+    def narrow(self, width: int) -> "Rows":
+        """The first `width` positions, behind which there is only padding."""
+        ids, positions, kinds, first, last = (np.ascontiguousarray(table[:, :width]) for table in self[:5])
+        return Rows(ids, positions, kinds, first, last, self.asked)
+
     def some(self, part: slice) -> "Rows":
         """Some of the rows."""
         asked = None if self.asked is None else self.asked[part]

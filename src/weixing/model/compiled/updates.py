@@ -1,29 +1,28 @@
 """Compiled loops over parameters: sums and norms of gradients, and AdamW in one pass. Pure: they work in place."""
 
 import numpy as np
-from numba import njit
 
-from weixing.model.compiled.numbers import COMPILED, store
+from weixing.model.compiled.numbers import compiled, store
 
 ONE = np.float32(1)
 PART = 4096  # numbers summed in single precision before they join the double-precision total
 
 
-@njit(**COMPILED)
+@compiled
 def add(total, part):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """total += part, float32 vectors."""
     for i in range(len(total)):
         total[i] += part[i]
 
 
-@njit(**COMPILED)
+@compiled
 def scale(x, factor):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """x *= factor, a float32 vector and number."""
     for i in range(len(x)):
         x[i] *= factor
 
 
-@njit(**COMPILED)
+@compiled
 def sum_of_squares(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Of a float32 vector, in double precision."""
     total = 0.0
@@ -36,7 +35,7 @@ def sum_of_squares(x):  # type: ignore[no-untyped-def]  # compiled: numba infers
     return total
 
 
-@njit(**COMPILED)
+@compiled
 def adamw(x, gradient, mean, square, copy, beta1, beta2, step, root_scale, epsilon, before, after):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """One update of AdamW; all vectors of one length, float32, and numbers of type float32.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -21,17 +22,16 @@ class Workers:
     """
 
     def __init__(self, count: int | None = None) -> None:
-        threads = torch.get_num_threads()
+        threads = _OUTSIDE.threads()
         self.count = count or min(threads, MOST)
-        self._threads_each = max(1, threads // self.count)
-        self._pool: ThreadPoolExecutor | None = None
+        each = max(1, threads // self.count)
+        # Its threads begin with the first work.
+        self._pool = ThreadPoolExecutor(self.count, "weixing-worker", torch.set_num_threads, (each,))
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Results in the order of `items`, `count` of which are in work at a time; the first error is raised."""
         if self.count == 1 or len(items) == 1:
             return [work(item) for item in items]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.count, "weixing-worker", torch.set_num_threads, (self._threads_each,))
         return list(self._pool.map(work, items))
 
 
@@ -47,13 +47,50 @@ def evenly(sizes: Sequence[int], parts: int) -> list[slice]:
     return runs
 
 
+class _Outside:
+    """How many threads torch uses where no one is in `one_thread`.
+
+    Torch has a count for each thread, and one that new threads begin with, which is what was set last by any: while
+    someone is in `one_thread`, a thread that comes anew reads 1.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._count = Lock(), 0, 1
+
+    def threads(self) -> int:
+        """The count."""
+        with self._lock:
+            return self._count if self._inside else torch.get_num_threads()
+
+    def enter(self) -> None:
+        """One thread for the caller."""
+        with self._lock:
+            if not self._inside:
+                self._count = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)
+
+    def leave(self) -> None:
+        """The count again."""
+        with self._lock:
+            self._inside -= 1
+            torch.set_num_threads(self._count)
+
+
+_OUTSIDE = _Outside()
+
+
 @contextmanager
 def one_thread(workers: Workers | None) -> Iterator[None]:
-    """Where there are workers, torch uses one core outside of them: its own idle threads would spin."""
-    before = torch.get_num_threads()
-    if workers:
-        torch.set_num_threads(1)
+    """Where there are workers, torch uses one core outside of them: its own idle threads would spin.
+
+    Several threads may be inside at a time, each of them once.
+    """
+    if workers is None:
+        yield
+        return
+    _OUTSIDE.enter()
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _OUTSIDE.leave()
