@@ -9,7 +9,18 @@ from pathlib import Path
 from bench import plots
 from bench.children import ROOT
 from bench.readme import readme_table
-from bench.tables import NOT_MEASURED, Cases, Column, by_case, by_side, checks_table, commands, machines, notes
+from bench.tables import (
+    NOT_MEASURED,
+    Cases,
+    Column,
+    by_case,
+    by_side,
+    checks_table,
+    commands,
+    machines,
+    notes,
+    shares_of_peak,
+)
 from weixing.errors import UserError
 from weixing.files import atomic_file, read_json
 
@@ -109,6 +120,7 @@ def parts(results: dict[str, Cases]) -> dict[str, str]:
         "prepare": whole("prepare", by_side(cases("prepare"), PREPARE)),
         "pretrain": whole("pretrain", by_case(pretrain, "tokens_per_second", ",.0f", [ENTRIES], "weixing")),
         "pretrain-gflops": by_case(pretrain, "gflops", ",.0f", PEAKS, "matrix products") + _images(results, "pretrain"),
+        "pretrain-shares": shares_of_peak(pretrain, "weixing", "UER-py", ("matrix products", "bf16_gflops")),
         "finetune": whole("finetune", by_side(cases("finetune"), FINETUNE)),
         "fill_mask": whole("fill_mask", by_side(cases("fill_mask"), FILL_MASK)),
         "features": whole("features", by_side(cases("features"), FEATURES)),

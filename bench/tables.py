@@ -51,6 +51,27 @@ def by_case(cases: Cases, figure: str, form: str, more: Sequence[Column] = (), o
     return table(["", *names, *(heading for _, heading, _ in more)], rows)
 
 
+def shares_of_peak(cases: Cases, ours: str, peer: str, peak: tuple[str, str]) -> str:
+    """What the first target of each case asks of the machine, and what is reached, as shares of its peak.
+
+    Args:
+        ours, peer: the sides that the target compares, by their ``gflops``.
+        peak: a side and its figure.
+    """
+    rows = []
+    for name, case in cases.items():
+        target = next(
+            (check["target"] for check in case["checks"] if check["target"] and check["met"] is not None), None
+        )
+        values = [case["sides"].get(side, {}).get("figures", {}).get(figure) for side, figure in
+                  ((peer, "gflops"), (ours, "gflops"), peak)]  # fmt: skip
+        if target and all(values):
+            theirs, reached, most = (value["median"] for value in values)
+            rows.append([name, f"{theirs:,.0f}", f"{target:g}×: {target * theirs / most:.0%}", f"{reached / most:.0%}"])
+    header = ["", f"{peer}, useful GFLOP/s", "what the target asks of the peak", "reached"]
+    return table(header, rows) if rows else NOT_MEASURED
+
+
 def cell(side: dict[str, Any] | None, figure: str, form: str) -> str:
     """Median (min–max, if they differ) of a figure; a dash where there is none, FAILED where that is why."""
     if side is None or figure not in side["figures"]:

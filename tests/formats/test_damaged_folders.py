@@ -19,9 +19,10 @@ from weixing.formats.inspection import inspect
 from weixing.formats.reading import read_model
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary
+from weixing.zoo import Shape
 
 TF1 = Path(__file__).parents[1] / "golden" / "tf1"
-in_a_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+in_a_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -29,8 +30,14 @@ JSON_VALUES = st.recursive(
 )
 ODD_NUMBERS = {"-1": -1, "0": 0, "10^8": 10**8, "2^31": 2**31, "2^63": 2**63, "2^70": 2**70, "10^4000": 10**4_000}
 TAKEN = (torch.float64, torch.float16, torch.bfloat16)
-REFUSED = (torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.uint16, torch.int64, torch.bool, torch.complex64)
+REFUSED = (torch.float8_e4m3fn, torch.int8, torch.bool, torch.complex64)
 WORDS = "bert.embeddings.word_embeddings.weight"
+
+
+@pytest.fixture
+def shape(vocabulary: Vocabulary) -> Shape:
+    """Smaller than elsewhere, as it is read so often."""
+    return Shape(2, 64, len(vocabulary), positions=48, head_units=32, feed_forward=96)
 
 
 @pytest.fixture
@@ -189,7 +196,7 @@ def test_any_index_of_tencentpretrain(index: object, uer_folder: Path) -> None:
     try_all(uer_folder)
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [3], [1, 128], [128, 0], [0, 2**40], [2, 3, 4]])
+@pytest.mark.parametrize("sizes", [[], [0], [3], [1, 64], [64, 0], [0, 2**40], [2, 3, 4]])
 def test_any_tensor_of_any_size(sizes: list[int], folder: Path) -> None:
     for name, tensor in tensors_in(folder).items():
         if list(tensor.shape) != sizes:
@@ -215,7 +222,7 @@ def test_any_tensor_of_any_kind_of_number(dtype: torch.dtype, folder: Path) -> N
 
 def test_a_tensor_of_a_size_that_the_file_does_not_hold(folder: Path) -> None:
     content = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(content.replace(b"[25,128]", b"[1048576,1048576]", 1))
+    (folder / "model.safetensors").write_bytes(content.replace(b"[25,64]", b"[1048576,1048576]", 1))
     with pytest.raises(UserError, match=r"model\.safetensors"):
         read_model(str(folder))
 

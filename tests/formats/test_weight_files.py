@@ -1,6 +1,7 @@
 """Files of weights that claim more than they hold, or are something else; shards that disagree."""
 
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.formats.golden import GOLDEN
 from weixing.errors import UserError
 from weixing.formats.weight_files import read_pickle, read_shards
 
@@ -44,9 +44,8 @@ def repeated(count: int) -> dict[str, torch.Tensor]:
         (repeated(100), "more memory than the file"),
         ({"a": torch.empty(3, device="meta")}, "damaged, or holds other things"),
         ({"a": torch.eye(3).to_sparse()}, "damaged, or holds other things"),
-        ({"a": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)}, "damaged, or holds other things"),
     ],
-    ids=["one number many times", "one matrix in many layers", "meta", "sparse", "quantized"],
+    ids=["one number many times", "one matrix in many layers", "meta", "sparse"],
 )  # fmt: skip
 @pytest.mark.parametrize("as_zip", [True, False])
 def test_tensors_whose_numbers_are_not_in_the_file_are_refused(
@@ -96,10 +95,10 @@ def test_a_tensor_longer_than_its_bytes_is_never_read_beyond_them(claimed: int, 
     """Nor beyond those of the file: such a read would show other memory, or end the process."""
     file = saved(tmp_path / "w.bin", {"a": torch.zeros(SIZE)})
 
-    def claim(pickle: bytes) -> bytes:
+    def claim(content: bytes) -> bytes:
         was, now = (b"J" + number.to_bytes(4, "little") for number in (SIZE, claimed))
-        assert pickle.count(was) == 2  # of the storage and of the tensor
-        return pickle.replace(was, now)
+        assert content.count(was) == 2  # of the storage and of the tensor
+        return content.replace(was, now)
 
     file = rewritten(file, zipfile.ZIP_STORED, claim)
     if claimed == SIZE + 1:  # what follows in the file
@@ -110,20 +109,21 @@ def test_a_tensor_longer_than_its_bytes_is_never_read_beyond_them(claimed: int, 
 
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 12345\n"
+UER_RECORD = (([2, 45, 4, 103, 3], 3), [5])
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (LFS_POINTER, "pointer of Git LFS.*git lfs pull"),
-        ((GOLDEN / "mlm_dynamic_seq64.pt").read_bytes(), r"pickled list.*weixing prepare \S+/w\.pt --from-uer"),
-        (b"\x80\x03]q\x00(K\x01K\x02e.", r"weixing prepare \S+ --from-uer"),
+        (pickle.dumps(UER_RECORD, protocol=4), r"pickled list.*weixing prepare \S+/w\.pt --from-uer"),
+        (pickle.dumps(UER_RECORD, protocol=3), r"weixing prepare \S+ --from-uer"),
         (b"\x89HDF\r\n\x1a\n\0\0\0\0", r"HDF5 file.*tf_model\.h5"),
         (b"\x08\x0a\x12\x07weixing\x1a\x011", "ONNX model"),
         ("<!DOCTYPE html><p>找不到页面。</p>".encode() * 20, "text file"),
         (b'{"model_type": "bert"}\n', "text file"),
         (b"", "damaged, or holds other things"),
-        (b"\x80\x04\x95\x08\0\0\0\0\0\0\0}\x94\x8c\x01a\x94K\x01s.", "which might run"),
+        (pickle.dumps({"a": 1}, protocol=2), "which might run"),
         (b"\xff\xfe\0\0", "damaged, or holds other things"),
     ],
 )

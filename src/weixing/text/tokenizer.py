@@ -118,7 +118,8 @@ class Tokenizer:
     def hugging_face(self, lower_case: bool = True) -> tokenizers.Tokenizer:
         """A new, equivalent tokenizer of the Rust library: what goes into tokenizer.json.
 
-        With `lower_case` false it keeps capitals, as the tokenizer of a model from elsewhere may. It knows the special tokens, puts [CLS] and [SEP] around a text or a pair, and decodes.
+        It knows the special tokens, puts [CLS] and [SEP] around a text or a pair, and decodes. With `lower_case` false
+        it keeps capitals, as the tokenizer of a model from elsewhere may.
         """
         vocabulary = self.vocabulary
         tokenizer = self._rules()
