@@ -123,7 +123,7 @@ def _layer_norms(found: Found, tensors: Tensors, config: Path | None) -> str:
         content: Any = read_json(config, "a model configuration")
         if isinstance(content, dict) and FOLDED in content:
             return "folded, as its configuration says" if content[FOLDED] is True else "not folded, as it says"
-    if not weights:
+    if not weights or not len(weights[0]):
         return "there are none"
     numbers = torch.cat(weights)
     hidden = len(weights[0])
