@@ -1,114 +1,30 @@
 """Reading UER-py's datasets promises: the rows that made them, exactly, or an error that names the place."""
 
-import io
 import os
 import pickle
 import time
 import tracemalloc
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tests.data.uer_datasets import (
+    CLS,
+    MASK,
+    SEP,
+    meaning,
+    pickles_of,
+    refusal,
+    require_equal,
+    rows_of,
+    written,
+)
 from weixing.data import uer_dataset
-from weixing.data.prepare import prepare
 from weixing.data.shards import ShardSet
 from weixing.data.uer_dataset import UerDataset, prepare_from_uer
 from weixing.errors import UserError
 from weixing.text.tokenizer import Tokenizer
-from weixing.text.vocabulary import Vocabulary
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "uer"
-CLS, SEP, MASK = 101, 102, 103
-SEQUENCE_LENGTH = 64
-
-
-def pickles_of(documents: Iterable[list[int]]) -> Iterator[bytes]:
-    """Each record that UER-py's preprocess.py --dynamic_masking --data_processor mlm writes of documents of ids."""
-    for ids in documents:
-        ids = [CLS, *ids, SEP]
-        for begin in range(0, len(ids), SEQUENCE_LENGTH):
-            src = ids[begin : begin + SEQUENCE_LENGTH]
-            yield pickle.dumps(((src, SEQUENCE_LENGTH - len(src)), [len(src)]), protocol=4)
-
-
-@pytest.fixture(scope="module")
-def vocabulary() -> Vocabulary:
-    return Vocabulary.read(GOLDEN / "vocab.txt")
-
-
-@pytest.fixture(scope="module")
-def texts(vocabulary) -> list[str]:
-    """400 texts of Hanzi, each one token: shorter than a row, as long as one or two with [CLS] and [SEP], longer."""
-    hanzi = [token for token in vocabulary.tokens if "\u4e00" <= token <= "\u9fff"]
-    random = np.random.default_rng(3)
-    lengths = [1, 61, 62, 63, 125, 126, 127, *random.integers(1, 200, 393)]
-    return ["".join(random.choice(hanzi, length)) for length in lengths]
-
-
-@pytest.fixture(scope="module")
-def records(vocabulary, texts) -> list[bytes]:
-    """The texts as UER-py pickles them."""
-    return list(pickles_of([vocabulary.id_of(token) for token in text] for text in texts))
-
-
-@pytest.fixture(scope="module")
-def dataset(records, tmp_path_factory) -> Path:
-    """A dataset file of them, some 130 kB."""
-    file = tmp_path_factory.mktemp("uer") / "mlm_dynamic.pt"
-    file.write_bytes(b"".join(records))
-    return file
-
-
-def rows_of(vocabulary: Vocabulary, *files: Path) -> np.ndarray:
-    return np.concatenate([block.copy() for block in UerDataset(files, vocabulary)])
-
-
-def written(folder: Path, *records: object, protocol: int = 4) -> Path:
-    file = folder / "dataset.pt"
-    file.write_bytes(b"".join(pickle.dumps(record, protocol) for record in records))
-    return file
-
-
-def refusal(vocabulary: Vocabulary, file: Path) -> str:
-    with pytest.raises(UserError) as error:
-        rows_of(vocabulary, file)
-    return str(error.value)
-
-
-class Plain(pickle._Unpickler):  # in Python: its memo is a dictionary, whatever the index
-    """An unpickler that makes nothing but plain values: what a record means, if it means anything."""
-
-    def find_class(self, module: str, name: str) -> object:
-        raise pickle.UnpicklingError(name)
-
-
-def meaning(content: bytes, sequence_length: int) -> list[list[int]]:
-    """The rows of a dataset as Python's own unpickler and the rules of the record's forms have them."""
-    stream, rows = io.BytesIO(content), []
-    while stream.tell() < len(content):
-        first, *targets, [length] = Plain(stream).load()
-        src = first[0] + first[1] * [0] if isinstance(first, tuple) else first
-        for position, original in targets[0] if targets else []:
-            src[position] = original
-        assert len(src) == sequence_length
-        assert not any(src[length:])
-        if length:
-            rows.append(src)
-    return rows
-
-
-def require_equal(corpus: Path, dataset: Path, vocabulary: Vocabulary, folder: Path) -> int:
-    """The number of rows, which must be the same of a corpus that is prepared here and of UER-py's dataset of it."""
-    ours = prepare([corpus], folder / "ours", vocabulary=vocabulary, layout="uer", sequence_length=SEQUENCE_LENGTH)
-    theirs = prepare_from_uer([dataset], folder / "theirs", vocabulary=vocabulary)
-    files = [(folder / name / "rows-00000.bin").read_bytes() for name in ("ours", "theirs")]
-    assert files[0] == files[1]
-    assert (ours.rows, ours.tokens, ours.documents) == (theirs.rows, theirs.tokens, theirs.documents)
-    return theirs.rows
 
 
 def test_the_dataset_that_uer_made_holds_the_rows_that_python_and_our_own_preparation_have(
@@ -346,92 +262,3 @@ def test_files_that_hold_nothing_or_are_none(vocabulary, tmp_path):
     for source, named in ((tmp_path / "empty.pt", "no text"), (tmp_path, "not a file"), (tmp_path / "a.pt", "no such")):
         with pytest.raises(UserError, match=named):
             prepare_from_uer([source], tmp_path / "out", vocabulary=vocabulary)
-
-
-def check_untrusted(content: bytes, folder: Path, vocabulary: Vocabulary) -> None:
-    """A dataset of these bytes is read in a moment, as Python reads it, or refused with a UserError."""
-    file = folder / "untrusted.pt"
-    file.write_bytes(content)
-    dataset = UerDataset([file], vocabulary)
-    began = time.monotonic()
-    try:
-        rows = [row for block in dataset for row in block.tolist()]
-    except UserError:
-        rows = None
-    assert time.monotonic() - began < 5
-    assert rows is None or rows == meaning(content, dataset.sequence_length or 0)
-
-
-positions = st.integers(0, 10**9)
-edits = st.lists(st.tuples(positions, st.sampled_from(["set", "insert", "delete", "copy"]), st.integers(0, 255)))
-
-
-@settings(deadline=None, max_examples=400)
-@given(start=positions, edits=edits)
-def test_mutated_datasets_are_read_rightly_or_refused(tmp_path_factory, vocabulary, records, start, edits):
-    first = start % (len(records) - 2)
-    content = bytearray(b"".join(records[first : first + 3]))
-    for position, edit, byte in edits:
-        at = position % max(1, len(content))
-        if edit == "set":
-            content[at : at + 1] = bytes([byte])
-        elif edit == "insert":
-            content[at:at] = bytes([byte])
-        elif edit == "delete":
-            del content[at : at + 1 + byte % 4]
-        else:
-            content[at:at] = content[at : at + byte]
-    check_untrusted(bytes(content), tmp_path_factory.getbasetemp(), vocabulary)
-
-
-fragments = st.sampled_from(
-    [
-        b"]",
-        b"(",
-        b"a",
-        b"e",
-        b"K\x05",
-        b"K\x02",
-        b"K\x65",
-        b"M\x05\x02",
-        b"J\x05\x00\x00\x00",
-        b"\x86",
-        b"\x87",
-        b"\x94",
-    ]
-    + [b"q\x00", b"r\x01\x00\x00\x00", b"h\x00", b"0", b"2", b"t", b"1", b".", b".\x80\x04", b"R", b"c", b"\x93", b"b"]
-    + [b"\x86a", b"](K\x65K\x05K\x06e", b"K\x00\x86", b"]K\x03a", b"](K\x01K\x07\x86K\x02K\x08\x86e", b"](K\x65K\x00e"]
-    + [b"\x95" + size.to_bytes(8, "little") for size in (2, 9, 30)]
-)
-
-
-@settings(deadline=None, max_examples=1_000)
-@given(stream=st.lists(st.one_of(fragments, fragments, st.binary(max_size=2)), max_size=30))
-def test_random_opcodes_are_read_rightly_or_refused(tmp_path_factory, vocabulary, stream):
-    check_untrusted(b"\x80\x04" + b"".join(stream), tmp_path_factory.getbasetemp(), vocabulary)
-
-
-ids = st.integers(1, 1027)
-windows = st.lists(ids, min_size=1, max_size=12)
-
-
-@st.composite
-def datasets(draw) -> list[object]:
-    """Records of all forms, of one sequence length."""
-    sequence_length, made = draw(st.integers(3, 12)), []
-    for src in draw(st.lists(windows, min_size=1, max_size=6)):
-        src = src[:sequence_length]
-        padding, length = sequence_length - len(src), [len(src)]
-        first = draw(st.sampled_from([(src, padding), src + padding * [0]]))
-        places = draw(st.lists(st.integers(0, len(src) - 1), unique=True))
-        targets = [(place, draw(ids)) for place in places]
-        made.append(draw(st.sampled_from([(first, length), (first, targets, length)])))
-    return made
-
-
-@settings(deadline=None)
-@given(records=datasets(), protocol=st.integers(2, 5))
-def test_any_records_are_read_as_python_reads_them(tmp_path_factory, vocabulary, records, protocol):
-    file = written(tmp_path_factory.getbasetemp(), *records, protocol=protocol)
-    rows = rows_of(vocabulary, file).tolist()
-    assert rows == meaning(file.read_bytes(), len(rows[0]))

@@ -69,7 +69,7 @@ class Reserved:
 
 
 def test_memory_that_the_file_reserves_and_does_not_fill_is_refused(tmp_path: Path) -> None:
-    torch.save({"a": Reserved()}, tmp_path / "w.bin")
+    torch.save({"a": Reserved()}, tmp_path / "w.bin", _use_new_zipfile_serialization=False)
     with pytest.raises(UserError, match="more memory than the file"):
         read_pickle(tmp_path / "w.bin")
 
@@ -90,9 +90,8 @@ def test_a_compressed_file_is_refused_before_it_is_unpacked(tmp_path: Path) -> N
         read_pickle(file)
 
 
-@pytest.mark.parametrize("claimed", [SIZE + 1, 8 * SIZE])
-def test_a_tensor_longer_than_its_bytes_is_never_read_beyond_them(claimed: int, tmp_path: Path) -> None:
-    """Nor beyond those of the file: such a read would show other memory, or end the process."""
+@pytest.mark.parametrize("claimed", [SIZE - 1, SIZE + 1, 8 * SIZE])
+def test_a_tensor_of_another_length_than_its_bytes_is_refused(claimed: int, tmp_path: Path) -> None:
     file = saved(tmp_path / "w.bin", {"a": torch.zeros(SIZE)})
 
     def claim(content: bytes) -> bytes:
@@ -101,11 +100,8 @@ def test_a_tensor_longer_than_its_bytes_is_never_read_beyond_them(claimed: int, 
         return content.replace(was, now)
 
     file = rewritten(file, zipfile.ZIP_STORED, claim)
-    if claimed == SIZE + 1:  # what follows in the file
-        assert read_pickle(file)["a"].untyped_storage().nbytes() <= file.stat().st_size
-    else:
-        with pytest.raises(UserError, match="damaged, or holds other things"):
-            read_pickle(file)
+    with pytest.raises(UserError, match="damaged, or holds other things"):
+        read_pickle(file)
 
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 12345\n"

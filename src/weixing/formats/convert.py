@@ -145,8 +145,12 @@ def _check(source: Source, to: Target, options: Options) -> None:
         raise UserError(f"--dtype for --to {to}", accepted="--to hf; the other formats hold float32")
     if to != "onnx" and (options.head or options.precision != "fp32"):
         raise UserError(f"--head or --precision for --to {to}", accepted="--to onnx")
-    if options.labels is not None and source.bert.classifier is None:
-        raise UserError("--labels for a model without a classifier", where=source.where)
+    if options.labels is not None:
+        if source.bert.classifier is None:
+            raise UserError("--labels for a model without a classifier", where=source.where)
+        count = source.bert.classifier.out_features
+        if len(options.labels) != count or len(set(options.labels)) != count:
+            raise UserError(f"labels {list(options.labels)}", where="--labels", accepted=f"{count} names, each once")
     if options.as_published and to != "uer" and source.original is None:
         raise UserError("--as-published", accepted="a checkpoint of UER-py as the source or the result")
     if to in ("keras", "uer") and source.bert.shape.token_types != 2:

@@ -87,6 +87,7 @@ def inspect(name: str, config: Path | None = None) -> Inspection:
             problems.append(str(error))
     if vocabulary and shape and vocabulary[1] != shape.vocabulary_size:
         problems.append(f"{vocabulary[0]}: {vocabulary[1]} tokens for a model of {shape.vocabulary_size}")
+    each = {id(tensor): tensor for tensor in tensors.named.values()}  # one may have two names
     expected = [name for names in key_table(tensors.layers, tensors.parts).values() for name in names]
     known = {*expected, *TIED, POSITIONS}
     return Inspection(
@@ -95,7 +96,7 @@ def inspect(name: str, config: Path | None = None) -> Inspection:
         shape,
         tensors.parts,
         vocabulary,
-        dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in tensors.named.values())),
+        dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in each.values())),
         sum(tensors.named[name].numel() for name in expected if name in tensors.named),
         [tensors.own_name(name) for name in expected if name not in tensors.named],
         sorted(name for name in tensors.named if name not in known and not name.startswith("bert.pooler.")),
@@ -116,7 +117,11 @@ def _shape(found: Found, tensors: Tensors, config: Path | None) -> Shape:
 
 def _layer_norms(found: Found, tensors: Tensors, config: Path | None) -> str:
     """UER's weights are 1 in the beginning, folded ones sqrt((H-1)/H); training moves both, and then none can tell."""
-    weights = [tensor.flatten().float() for name, tensor in tensors.named.items() if is_norm_weight(name)]
+    weights = [
+        tensor.flatten().float()
+        for name, tensor in tensors.named.items()
+        if is_norm_weight(name) and not tensor.is_complex()
+    ]
     if found.format == "uer":
         return "as UER-py computes them, with the unbiased deviation; conversion folds them"
     if found.format == "hf" and config is not None:

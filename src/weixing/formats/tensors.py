@@ -192,7 +192,9 @@ class Tensors:
                         where=self.where,
                         accepted="a BERT model whose decoder is its token embedding",
                     )
-                left[copied] = COPY
+                del left[copied]
+                if self.own_name(copied) != self.own_name(original):  # else it is one tensor under two names
+                    left[self.own_name(copied)] = COPY
         if POSITIONS in left:
             left[POSITIONS] = NUMBERS
         for name in (POOLER_WEIGHT, POOLER_BIAS):

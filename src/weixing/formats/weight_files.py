@@ -53,10 +53,11 @@ def read_pickle(file: Path) -> dict[str, Tensor]:
     _refuse_other_kinds(file, beginning)
     is_zip = beginning.startswith(b"PK\x03\x04")  # as torch tells it; before 1.6 it saved pickles one after another
     try:
-        if is_zip:
-            _require_uncompressed(file)
-        # Mapped, a tensor is a piece of the file; else torch takes the pickle's word for how long its bytes are.
+        lengths = _lengths_of_members(file) if is_zip else set()
+        # Mapped, a tensor is a piece of the file, so that none can reach beyond it, whatever the pickle says.
         tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip)
+        if is_zip and not {tensor.untyped_storage().nbytes() for tensor in tensors.values()} <= lengths:
+            tensors = None
     except UserError:
         raise
     except Exception:  # whatever a damaged pickle makes the reader stumble over
@@ -117,14 +118,15 @@ def _is_text(beginning: bytes) -> bool:
     return bool(text) and all(character.isprintable() or character.isspace() for character in text)
 
 
-def _require_uncompressed(file: Path) -> None:
-    """UserError if the members of torch's zip file are larger than it is; what zipfile raises if it is damaged."""
+def _lengths_of_members(file: Path) -> set[int]:
+    """How many bytes members of torch's zip file have; UserError if compressed, what zipfile raises if damaged."""
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
     is_torchs = any(member.filename.endswith("/data.pkl") for member in members)  # others its reader refuses
     is_stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
     if is_torchs and (not is_stored or sum(member.file_size for member in members) > file.stat().st_size):
         raise UserError("this file is compressed, which torch.save never does", where=file, accepted=_ACCEPTED)
+    return {member.file_size for member in members}
 
 
 def _is_plain_tensor(tensor: Tensor) -> bool:
