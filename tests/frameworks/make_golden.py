@@ -1,7 +1,7 @@
 """Makes tests/golden/tf1, tf1_kinds and tf_h5 with TensorFlow: `.venv-tf/bin/python tests/frameworks/make_golden.py`.
 
-The checkpoint is of a graph that computes BERT with the variable names of google-research/bert (GELU by erf, as in transformers), with its variable scopes; TensorFlow
-names and saves the variables, and computes the expected outputs.
+The checkpoint is of a graph that computes BERT (GELU by erf, as transformers) with google-research/bert's variable
+scopes; TensorFlow names and saves the variables, and computes the expected outputs.
 """
 
 import json
