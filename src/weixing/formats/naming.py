@@ -119,6 +119,12 @@ def find_model_folder(name: str) -> Path:
             if (folder / CONFIG).is_file():
                 return folder
         unfinished = (path / "run.json").is_file()
+        if (path / "uer_model.bin").is_file():
+            raise UserError(
+                "this is a checkpoint of UER-py",
+                where=path,
+                action=f"Convert it: weixing convert {name} FOLDER --to hf",
+            )
         raise UserError(
             "this run has not exported its model yet" if unfinished else "there is no model in this folder",
             where=path,
