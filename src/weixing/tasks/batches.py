@@ -2,8 +2,8 @@
 
 Batches of training are drawn without a look at lengths. Rows of like length in one batch would need less padding, but
 with them 2/128 came out 0.6 points below plain training (docs/experiments.md): batches of short and of long texts
-pull in turn. What pads little without changing the batch is to divide its work by length, which `weixing.tasks.steps` does on a
-CPU.
+pull in turn. What pads little without changing the batch is to divide its work by length, as `weixing.tasks.steps`
+does on a CPU.
 """
 
 import numpy as np
