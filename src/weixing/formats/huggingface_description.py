@@ -30,7 +30,16 @@ def write_description(
     more_config: Mapping[str, Any] = MappingProxyType({}),
     lower_case: bool = True,
 ) -> None:
-    """All files of the layout but the weights."""
+    """Write all files of the layout but the weights into `folder`.
+
+    Args:
+        bert: whose shape and parts they describe.
+        vocabulary: its own.
+        labels, dtype, model_card, more_config, lower_case: as in `huggingface.write_folder`.
+
+    Raises:
+        UserError: the labels are not as many as the classifier's outputs, or one comes twice.
+    """
     # The dropout is what whoever trains this model further with transformers starts from: BERT's own.
     config = _config(bert.shape) | {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     config |= {"architectures": [_architecture(bert)], "pad_token_id": vocabulary.pad_id}
