@@ -15,9 +15,9 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from weixing.tasks.rendering import render
+from weixing.reporting.rendering import render
+from weixing.reporting.table import table
 from weixing.tasks.results import read_results
-from weixing.tasks.table import table
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "bench" / "results" / "first_road"
@@ -127,7 +127,7 @@ weixing pretrain --data full128 --eval-data heldout128 --model 2/128 --steps {re
 
 Dev accuracy in percent; 3 epochs, batch 32, learning rate 3e-4, length 128, 3 seeds, score after the last epoch. The
 published row is the best of 18 settings with one seed each, from a model trained on 82 G positions
-(`src/weixing/tasks/published_scores.csv`); ours is one setting of a model that saw 0.04 % of that, so the two are not
+(`src/weixing/reporting/published_scores.csv`); ours is one setting of a model that saw 0.04 % of that, so the two are not
 the same measure. Pretrained before the last layer's unneeded positions were left out and the loss was fused: the same
 mathematics, slower.
 

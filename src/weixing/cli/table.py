@@ -21,9 +21,9 @@ def run(
     Example: weixing table tuned/ other/results.jsonl --format html --out table.html
     """
     from weixing.files import atomic_file, require_new
-    from weixing.tasks.rendering import render
+    from weixing.reporting.rendering import render
+    from weixing.reporting.table import table
     from weixing.tasks.results import read_results
-    from weixing.tasks.table import table
 
     if out is not None:
         require_new(out, overwrite, folder=False)

@@ -99,6 +99,6 @@ def encode_examples(examples: Examples, labels: Sequence[str], tokenizer: Tokeni
         starts=torch.from_numpy(np.cumsum(lengths) - lengths),
         lengths=torch.from_numpy(lengths),
         first_lengths=torch.from_numpy(first_lengths),
-        labels=torch.tensor([label_ids[label] for label in examples.labels]),
+        labels=torch.tensor([label_ids[str(label)] for label in examples.labels]),
         pad_id=vocabulary.pad_id,
     )

@@ -12,9 +12,10 @@ ignored. Rows whose label is ``-`` (OCNLI: the annotators did not agree) are lef
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from weixing.errors import UserError
 
@@ -23,19 +24,30 @@ ACCEPTED_TSV = "TSV whose first line names the columns: label, text_a and, for p
 ACCEPTED_JSON = 'JSON lines with "sentence" (or "sentence1" and "sentence2") and "label"'
 ACCEPTED = f"{ACCEPTED_TSV}; or {ACCEPTED_JSON}"
 
+Kind = Literal["class", "multi-label", "number", "tags"]
+"""What a label is: one of several classes, any number of classes at once, a number, or a tag for each word."""
+
+Label = str | tuple[str, ...] | float
+"""Of one example: its class; its classes, none twice; a number; or the tags of its words, in their order."""
+
 Row = tuple[int, str, str | None, str]  # line in the file (from 1), first text, second text, label
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The labelled texts of one file, in its order. `second_texts` is None for single texts."""
+    """The labelled texts of one file, in its order.
+
+    `second_texts` is None for single texts; `words` is None unless every word has a tag (then a text is its words,
+    one behind the other). `lines` are those of the file, from 1, that an example begins at.
+    """
 
     path: Path
     texts: list[str]
     second_texts: list[str] | None
-    labels: list[str]
+    labels: Sequence[Label]
     lines: list[int]
     left_out: int
+    words: list[list[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -43,12 +55,13 @@ class Examples:
 
 @dataclass(frozen=True)
 class Task:
-    """A training and a dev file that fit together; `labels` in the order of their ids."""
+    """A training and a dev file that fit together; `labels` in the order of their ids, none for numbers."""
 
     name: str
     train: Examples
     dev: Examples
     labels: tuple[str, ...]
+    kind: Kind = "class"
 
 
 def load_task(name: str, train_file: Path, dev_file: Path) -> Task:
@@ -65,7 +78,7 @@ def load_task(name: str, train_file: Path, dev_file: Path) -> Task:
             where=singles.path,
             accepted="the same kind of example for training and dev",
         )
-    labels = label_order(train.labels)
+    labels = label_order(map(str, train.labels))
     if len(labels) < 2:
         raise UserError(
             f"every training row has the label {labels[0]!r}", where=train.path, accepted="two classes or more"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from weixing.errors import UserError
-from weixing.tasks.rendering import FORMATS, render
+from weixing.reporting.rendering import FORMATS, render
+from weixing.reporting.table import SIX_TASKS, published_scores, table
 from weixing.tasks.results import Result, read_results, write_results
-from weixing.tasks.table import SIX_TASKS, published_scores, table
 
 
 def result(score: float, *, model="run", task="book_review", seed=7, epochs=3, split="dev", **details) -> Result:

@@ -1,4 +1,4 @@
-"""Models by tasks, beside the published scores: data first, rendered by `weixing.tasks.rendering`. Reads one file,
+"""Models by tasks, beside the published scores: data first, rendered by `weixing.reporting.rendering`. Reads one file,
 the published scores that come with the package.
 
 The published scores are facts from the model card of uer/chinese_roberta_L-2_H-128 and its four sisters: dev accuracy
@@ -49,7 +49,7 @@ class Entry:
 @cache
 def published_scores() -> dict[str, dict[str, float]]:
     """Shape name → task (or ``score``) → published dev score in percent."""
-    text = resources.files("weixing.tasks").joinpath("published_scores.csv").read_text(encoding="utf-8")
+    text = resources.files("weixing.reporting").joinpath("published_scores.csv").read_text(encoding="utf-8")
     return {
         f"{row['layers']}/{row['hidden']}": {task: float(row[task]) for task in (SCORE, *SIX_TASKS)}
         for row in csv.DictReader(text.splitlines())

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from weixing.tasks.table import SCORE, Entry
+from weixing.reporting.table import SCORE, Entry
 
 MISSING = "–"
 FORMATS = ("markdown", "csv", "json", "html")

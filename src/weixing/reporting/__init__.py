@@ -1,0 +1,1 @@
+"""What came out: tables beside the published scores, comparisons, model cards, publishing."""
