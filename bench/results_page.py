@@ -127,9 +127,9 @@ weixing pretrain --data full128 --eval-data heldout128 --model 2/128 --steps {re
 
 Dev accuracy in percent; 3 epochs, batch 32, learning rate 3e-4, length 128, 3 seeds, score after the last epoch. The
 published row is the best of 18 settings with one seed each, from a model trained on 82 G positions
-(`src/weixing/reporting/published_scores.csv`); ours is one setting of a model that saw 0.04 % of that, so the two are not
-the same measure. Pretrained before the last layer's unneeded positions were left out and the loss was fused: the same
-mathematics, slower.
+(`src/weixing/reporting/published_scores.csv`); ours is one setting of a model that saw 0.04 % of that, so the two are
+not the same measure. Pretrained before the last layer's unneeded positions were left out and the loss was fused: the
+same mathematics, slower.
 
 ```
 weixing finetune --model ./tiny --task book_review --data tasks --epochs 3 --batch-sizes 32 --learning-rates 3e-4 \\
