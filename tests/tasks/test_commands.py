@@ -102,7 +102,7 @@ def test_a_malformed_row_is_named_and_no_folder_appears(finetune, capsys, tmp_pa
 
 def test_an_unknown_task_is_answered_with_those_that_there_are(finetune, capsys, task_files) -> None:
     assert finetune("--task", "none", files=False) == 2
-    assert "there is no task 'none'. Accepted: sentiment, pairs. " in capsys.readouterr().err
+    assert "there is no task 'none'. Accepted: book_review, chnsenticorp, lcqmc, " in capsys.readouterr().err
     assert finetune("--task", "none", "--data", str(task_files[0].parents[1]), files=False) == 2
     assert "Accepted: tiny, sentiment, pairs. " in capsys.readouterr().err
 

@@ -7,14 +7,21 @@ from typing import Annotated
 
 import typer
 
+from weixing.tasks.rows import Kind
+
 
 def run(
     model: Annotated[str, typer.Option(help="Zoo name (untrained), model or run folder, hub id.")],
     out: Annotated[Path, typer.Option(help="New folder: results.jsonl, model/, predictions/, run.json.")],
-    task: Annotated[str | None, typer.Option(help="sentiment or pairs (built in), or a folder in --data.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of task folders, each with train.* and dev.*.")] = None,
-    train: Annotated[Path | None, typer.Option(help="Training file: TSV with a header, or JSON lines.")] = None,
-    dev: Annotated[Path | None, typer.Option(help="Dev file, the same.")] = None,
+    task: Annotated[str | None, typer.Option(help="sentiment, pairs (built in), or a folder in --data.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of task folders. See: weixing tasks.")] = None,
+    train: Annotated[Path | None, typer.Option(help="Own training file: TSV, CSV, JSON lines or BIO.")] = None,
+    dev: Annotated[Path | None, typer.Option(help="Own dev file, the same.")] = None,
+    text: Annotated[str | None, typer.Option(help="Its column (number: no header) or key. Default: text_a.")] = None,
+    text_pair: Annotated[str | None, typer.Option(help="That of the second text. Default: text_b, if any.")] = None,
+    label: Annotated[str | None, typer.Option(help="That of the label. Default: label.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="What labels are. Default: told by the file.")] = None,
+    label_separator: Annotated[str | None, typer.Option(help="Between the classes of a multi-label row.")] = None,
     vocab: Annotated[str | None, typer.Option(help="For an untrained shape. Default: the built-in one.")] = None,
     epochs: Annotated[str, typer.Option(help="Passes over the training file.")] = "3,5,8",
     batch_sizes: Annotated[str, typer.Option(help="Rows an update.")] = "32,64",
@@ -34,11 +41,11 @@ def run(
     Example: weixing finetune --model RUN --task pairs --out tuned --epochs 3
     """
     from weixing.cli.lists import positive_numbers, whole_numbers
-    from weixing.errors import UserError
+    from weixing.progress import say
     from weixing.tasks.cells import grid
-    from weixing.tasks.files import load_task
     from weixing.tasks.grid import run_grid
-    from weixing.tasks.named import find_task, name_of_files
+    from weixing.tasks.named import open_task
+    from weixing.tasks.rows import Layout
     from weixing.text.vocabulary import load_vocabulary
     from weixing.training.devices import pick_device, pick_precision
 
@@ -48,16 +55,13 @@ def run(
         positive_numbers(learning_rates, "--learning-rates"),
         whole_numbers(seeds, "--seeds", least=0),
     )
-    if task is not None and train is None and dev is None:
-        name, files = task, find_task(task, data)
-    elif task is None and data is None and train is not None and dev is not None:
-        name, files = name_of_files(train), (train, dev)
-    else:
-        raise UserError("which task is meant?", accepted="--task T [--data DIR], or --train FILE --dev FILE")
+    opened = open_task(task, data, train, dev, Layout(text, text_pair, label, kind, label_separator))
+    if opened.data_note:
+        say(f"{opened.name}: {opened.data} data: {opened.data_note}")
     chosen = pick_device(device)
     done = run_grid(
         model,
-        load_task(name, *files),
+        opened,
         cells,
         out,
         vocabulary=load_vocabulary(vocab) if vocab else None,

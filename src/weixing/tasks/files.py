@@ -1,36 +1,31 @@
 """Task files: labelled texts in, checked examples out. Opens files; knows nothing of models or tokens.
 
-Two forms, told apart by the first character of the file:
+The form is told by the file's suffix and its first line:
 
-* TSV with a header that names the columns in any order: ``label``, ``text_a`` and, for pairs, ``text_b`` (UER-py's
-  form, `finetune/run_classifier.py:69-80`). Fields are split at tabs alone: a quotation mark is text.
-* JSON lines as CLUE has them: ``sentence`` or ``sentence1``/``sentence2``, and ``label``.
+* CSV (``.csv``) and TSV, with a header that names the columns in any order, or columns by number and no header;
+* JSON lines, where the first character is ``{``;
+* BIO (``.bio``, or a first line that can only be a word and its tag): words and their tags, a word a line.
 
-Only a line feed (or carriage return + line feed) ends a row; a lone carriage return is text. Other columns and keys are
-ignored. Rows whose label is ``-`` (OCNLI: the annotators did not agree) are left out and counted.
+Only a line feed (or carriage return + line feed) ends a row; a lone carriage return is text. Columns and keys that are
+not asked for are ignored. Rows whose class is ``-`` (OCNLI: the annotators did not agree) are left out and counted.
 """
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from weixing.errors import UserError
+from weixing.tasks.bio import OUTSIDE, bio_rows, looks_like_bio, tag_order
+from weixing.tasks.json_lines import json_rows
+from weixing.tasks.labels import infer_kind, label_of, label_order, words_of
+from weixing.tasks.rows import ACCEPTED, ACCEPTED_JSON, Kind, Label, Layout, Row, read_text, some
+from weixing.tasks.tables import table_rows
 
 NO_LABEL = "-"
-ACCEPTED_TSV = "TSV whose first line names the columns: label, text_a and, for pairs, text_b"
-ACCEPTED_JSON = 'JSON lines with "sentence" (or "sentence1" and "sentence2") and "label"'
-ACCEPTED = f"{ACCEPTED_TSV}; or {ACCEPTED_JSON}"
 
-Kind = Literal["class", "multi-label", "number", "tags"]
-"""What a label is: one of several classes, any number of classes at once, a number, or a tag for each word."""
-
-Label = str | tuple[str, ...] | float
-"""Of one example: its class; its classes, none twice; a number; or the tags of its words, in their order."""
-
-Row = tuple[int, str, str | None, str]  # line in the file (from 1), first text, second text, label
+DataState = Literal["complete", "partial", "altered", "custom"]
+"""How the data of a task relates to what its name stands for; ``custom``: the task is the user's own."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,7 @@ class Examples:
     lines: list[int]
     left_out: int
     words: list[list[str]] | None = None
+    kind: Kind = "class"
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -55,22 +51,44 @@ class Examples:
 
 @dataclass(frozen=True)
 class Task:
-    """A training and a dev file that fit together; `labels` in the order of their ids, none for numbers."""
+    """A training and a dev file that fit together; `labels` in the order of their ids, none for numbers.
+
+    `data_note` says, for a person, what is not as the name of the task promises; empty where nothing is.
+    """
 
     name: str
     train: Examples
     dev: Examples
     labels: tuple[str, ...]
     kind: Kind = "class"
+    data: DataState = "custom"
+    data_note: str = ""
 
 
-def load_task(name: str, train_file: Path, dev_file: Path) -> Task:
-    """Read both files of a task and check that they fit together.
+def load_task(name: str, train_file: Path, dev_file: Path, layout: Layout | None = None) -> Task:
+    """Read both files of a task of one's own and check that they fit together; dev has the kind of labels of training.
 
     Raises:
-        UserError: as `read_examples`; single texts beside pairs; one class alone; a dev label unseen in training.
+        UserError: as `read_examples` and `make_task`.
     """
-    train, dev = read_examples(train_file), read_examples(dev_file)
+    layout = layout or Layout()
+    train = read_examples(train_file, layout)
+    return make_task(name, train, read_examples(dev_file, replace(layout, kind=train.kind)))
+
+
+def make_task(
+    name: str,
+    train: Examples,
+    dev: Examples,
+    labels: tuple[str, ...] | None = None,
+    data: DataState = "custom",
+    data_note: str = "",
+) -> Task:
+    """A task of examples that are read; `labels` are those that there are, by default those of training.
+
+    Raises:
+        UserError: single texts beside pairs; nothing to tell apart; a label of dev that is not among the labels.
+    """
     if (train.second_texts is None) != (dev.second_texts is None):
         pairs, singles = (train, dev) if train.second_texts is not None else (dev, train)
         raise UserError(
@@ -78,132 +96,95 @@ def load_task(name: str, train_file: Path, dev_file: Path) -> Task:
             where=singles.path,
             accepted="the same kind of example for training and dev",
         )
-    labels = label_order(map(str, train.labels))
-    if len(labels) < 2:
-        raise UserError(
-            f"every training row has the label {labels[0]!r}", where=train.path, accepted="two classes or more"
-        )
+    in_training = _labels_of(train)
+    labels = labels if labels is not None else in_training
     known = set(labels)
     for line, label in zip(dev.lines, dev.labels, strict=True):
-        if label not in known:
+        unseen = [name for name in _names(label) if name not in known]
+        if unseen:
             raise UserError(
-                f"the label {label!r} never occurs in training ({train.path})",
+                f"the label {unseen[0]!r} never occurs in training ({train.path})",
                 where=f"{dev.path}:{line}",
-                accepted=_some(labels),
+                accepted=some(labels),
             )
-    return Task(name, train, dev, labels)
+    return Task(name, train, dev, labels, train.kind, data, data_note)
 
 
-def label_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """The distinct labels in the order of their ids: numeric order if all are integers, else sorted as text."""
-    distinct = sorted(set(labels))
-    if all(re.fullmatch(r"[+-]?[0-9]+", label) for label in distinct):
-        distinct.sort(key=int)
-    return tuple(distinct)
-
-
-def read_examples(path: Path) -> Examples:
+def read_examples(path: Path, layout: Layout | None = None) -> Examples:
     """Read one task file.
 
     Raises:
         UserError: the file is missing, empty, not UTF-8, of no known form, or a row is malformed (``file:line``).
     """
-    path = Path(path)
-    lines = _numbered_lines(path)
-    if not lines:
-        raise UserError("the file is empty", where=path, accepted=ACCEPTED)
-    first = lines[0][1].lstrip()
-    if first.startswith("["):
-        raise UserError("this is a JSON array", where=path, accepted=ACCEPTED_JSON, action="Write one object a line")
-    rows = list(_json_rows(path, lines) if first.startswith("{") else _tsv_rows(path, lines))
-    kept = [row for row in rows if row[3] != NO_LABEL]
+    path, layout = Path(path), layout or Layout()
+    rows = list(_rows(path, read_text(path), layout))
+    kind = layout.kind or ("multi-label" if layout.separator is not None else infer_kind(rows))
+    labels = [label_of(row, kind, layout.separator, f"{path}:{row.line}") for row in rows]
+    kept = [number for number, label in enumerate(labels) if kind != "class" or label != NO_LABEL]
     if not kept:
         raise UserError("no labelled row", where=path, accepted=ACCEPTED)
-    numbers, texts, second_texts, labels = (list(column) for column in zip(*kept, strict=True))
+    left_out = len(rows) - len(kept)
+    rows, labels = [rows[number] for number in kept], [labels[number] for number in kept]
+    words = [words_of(row) for row in rows] if kind == "tags" else None
+    pairs = [row.second for row in rows if row.second is not None]
     return Examples(
         path,
-        texts,
-        second_texts if second_texts[0] is not None else None,
-        labels,
-        numbers,
-        left_out=len(rows) - len(kept),
+        texts=["".join(some_words) for some_words in words] if words else [str(row.text) for row in rows],
+        second_texts=pairs or None,
+        labels=labels,
+        lines=[row.line for row in rows],
+        left_out=left_out,
+        words=words,
+        kind=kind,
     )
 
 
-def _numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not empty, numbered from 1, without their line ends."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError("there is no such file", where=path, accepted=ACCEPTED) from None
-    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=path, accepted=ACCEPTED) from None
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+def _rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
+    first = next((line for line in text.split("\n") if line.strip("\r")), None)
+    if first is None:
+        raise UserError("the file is empty", where=path, accepted=ACCEPTED)
+    suffix = path.suffix.lower()
+    if suffix == ".csv" or layout.columns_are_numbers:
+        return table_rows(path, text, layout, commas=suffix == ".csv")
+    if first.lstrip().startswith("["):
+        raise UserError("this is a JSON array", where=path, accepted=ACCEPTED_JSON, action="Write one object a line")
+    if first.lstrip().startswith("{"):
+        return json_rows(path, text, layout)
+    if suffix == ".bio" or (layout.text is None and looks_like_bio(first)):
+        return bio_rows(path, text)
+    return table_rows(path, text, layout, commas=False)
+
+
+def _labels_of(train: Examples) -> tuple[str, ...]:
+    """The labels of a training file, in the order of their ids.
+
+    Raises:
+        UserError: there is nothing to tell apart.
+    """
+    if train.kind == "number":
+        if len(set(train.labels)) < 2:
+            raise UserError(
+                f"every training row has the number {train.labels[0]}", where=train.path, accepted="different numbers"
+            )
+        return ()
+    names = {name for label in train.labels for name in _names(label)}
+    if train.kind == "tags":
+        if names == {OUTSIDE}:
+            raise UserError("no word of training has a tag but O", where=train.path, accepted="words with B-TYPE")
+        return tag_order(names)
+    labels = label_order(names)
+    if train.kind == "multi-label" and labels:
+        return labels
+    if len(labels) < 2:
+        left_out = f" ({train.left_out} rows with the label {NO_LABEL!r} were left out)" if train.left_out else ""
         raise UserError(
-            f"not UTF-8 (byte 0x{data[error.start]:02x})",
-            where=f"{path}:{line}",
-            accepted="UTF-8",
-            action=f"Convert it, for instance: iconv -f GB18030 -t UTF-8 {path.name} > utf8-{path.name}",
-        ) from None
-    lines = ((number, line.removesuffix("\r")) for number, line in enumerate(text.split("\n"), 1))
-    return [(number, line) for number, line in lines if line]
+            f"every training row has the label {labels[0]!r}{left_out}" if labels else "no training row has a class",
+            where=train.path,
+            accepted="two classes or more",
+        )
+    return labels
 
 
-def _tsv_rows(path: Path, lines: list[tuple[int, str]]) -> Iterator[Row]:
-    header_line, header = lines[0]
-    columns = header.split("\t")
-    for name in ("label", "text_a"):
-        if columns.count(name) != 1:
-            raise UserError(
-                f"the header has {'no' if name not in columns else 'more than one'} {name} column: {_short(header)}",
-                where=f"{path}:{header_line}",
-                accepted=ACCEPTED,
-            )
-    label, first = columns.index("label"), columns.index("text_a")
-    second = columns.index("text_b") if "text_b" in columns else None
-    for number, line in lines[1:]:
-        fields = line.split("\t")
-        where = f"{path}:{number}"
-        if len(fields) != len(columns):
-            raise UserError(
-                f"{len(fields)} fields, but the header names {len(columns)}",
-                where=where,
-                accepted="one field a column, split by single tabs",
-            )
-        if not fields[label]:
-            raise UserError("the label is empty", where=where, accepted="a label in every row")
-        yield number, fields[first], fields[second] if second is not None else None, fields[label]
-
-
-def _json_rows(path: Path, lines: list[tuple[int, str]]) -> Iterator[Row]:
-    keys: tuple[str, ...] = ()
-    for number, line in lines:
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"not JSON: {error}", where=where, accepted=ACCEPTED_JSON) from None
-        if not isinstance(row, dict):
-            raise UserError(f"not a JSON object: {_short(line)}", where=where, accepted=ACCEPTED_JSON)
-        keys = keys or (("sentence1", "sentence2") if "sentence1" in row else ("sentence",))
-        for key in keys:
-            if not isinstance(row.get(key), str):
-                raise UserError(f'no text "{key}": {_short(line)}', where=where, accepted=ACCEPTED_JSON)
-            if re.search("[\ud800-\udfff]", row[key]):
-                raise UserError(f'half a surrogate pair in "{key}"', where=where, accepted="whole Unicode characters")
-        label = row.get("label")
-        if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-            raise UserError(f'no "label": {_short(line)}', where=where, accepted=ACCEPTED_JSON)
-        yield number, row[keys[0]], row[keys[1]] if len(keys) == 2 else None, str(label)
-
-
-def _short(text: str, limit: int = 60) -> str:
-    return repr(text if len(text) <= limit else text[:limit] + "…")
-
-
-def _some(values: tuple[str, ...], limit: int = 20) -> str:
-    return ", ".join(values[:limit]) + (f" … ({len(values)} in all)" if len(values) > limit else "")
+def _names(label: Label) -> tuple[str, ...]:
+    """The classes or tags in one label."""
+    return label if isinstance(label, tuple) else (label,) if isinstance(label, str) else ()

@@ -1,37 +1,39 @@
-"""Tasks by name: which training and dev file a name means. Lists folders; reads no file."""
+"""The task that the options of a command mean: one of the six, one that comes with the package, or one's own."""
 
 from pathlib import Path
 from typing import Literal
 
 from weixing.errors import UserError
+from weixing.tasks.catalogue import CATALOGUE
+from weixing.tasks.checking import load_named
+from weixing.tasks.files import Task, load_task, make_task, read_examples
+from weixing.tasks.locating import folder_of, only, task_folders
+from weixing.tasks.rows import Layout
 from weixing.text.sample.generator import sample_task
 
 BUILT_IN: tuple[Literal["sentiment", "pairs"], ...] = ("sentiment", "pairs")
 
 
-def find_task(name: str, data: Path | None = None) -> tuple[Path, Path]:
-    """The training and the dev file of the task `name`.
+def open_task(
+    name: str | None = None,
+    data: Path | None = None,
+    train: Path | None = None,
+    dev: Path | None = None,
+    layout: Layout | None = None,
+) -> Task:
+    """The task `name` (its folder in `data`, or built in), or that of the two files `train` and `dev`.
 
-    `name` is a folder in `data` that holds one ``train.*`` and one ``dev.*``, or a task that comes with the package.
+    `layout` says how the files of one's own task are laid out.
 
     Raises:
-        UserError: no such task, or a folder without exactly one file of each kind.
+        UserError: neither or both are given; there is no such task; its files are wrong; a layout for a known task.
     """
-    folders = _task_folders(data) if data is not None else {}
-    if name in folders:
-        return _only(folders[name], "train"), _only(folders[name], "dev")
-    for built_in in BUILT_IN:
-        if name == built_in:
-            folder = sample_task(built_in)
-            return _only(folder, "train"), _only(folder, "dev")
-    raise UserError(
-        f"there is no task {name!r}",
-        where=data,
-        accepted=", ".join([*folders, *BUILT_IN]),
-        action="Name the files instead: --train FILE --dev FILE"
-        if data is not None
-        else "Say where its folder is (--data DIR), or name the files: --train FILE --dev FILE",
-    )
+    layout = layout or Layout()
+    if name is not None and train is None and dev is None:
+        return _by_name(name, data, layout)
+    if name is None and data is None and train is not None and dev is not None:
+        return load_task(name_of_files(train), train, dev, layout)
+    raise UserError("which task is meant?", accepted="--task T [--data DIR], or --train FILE --dev FILE")
 
 
 def name_of_files(train_file: Path) -> str:
@@ -40,20 +42,42 @@ def name_of_files(train_file: Path) -> str:
     return path.parent.name if path.stem.startswith("train") and path.parent.name else path.stem
 
 
-def _task_folders(data: Path) -> dict[str, Path]:
-    if not data.is_dir():
-        raise UserError("there is no such folder", where=data, accepted="a folder that holds a folder for each task")
-    return {folder.name: folder for folder in sorted(data.iterdir()) if folder.is_dir() and any(folder.glob("train.*"))}
-
-
-def _only(folder: Path, split: str) -> Path:
-    files = sorted(folder.glob(f"{split}.*"))
-    if len(files) != 1:
-        found = ", ".join(file.name for file in files) or "none"
+def _by_name(name: str, data: Path | None, layout: Layout) -> Task:
+    known = CATALOGUE.get(name)
+    if known is not None and data is not None:
+        _require_no_layout(name, layout)
+        return load_named(known, data)
+    folders = task_folders(data) if data is not None else {}
+    if name in folders:
+        return load_task(name, only(folders[name], "train"), only(folders[name], "dev"), layout)
+    for built_in in BUILT_IN:
+        if name == built_in:
+            _require_no_layout(name, layout)
+            folder = sample_task(built_in)
+            train, dev = (read_examples(only(folder, split)) for split in ("train", "dev"))
+            return make_task(name, train, dev, data="complete")
+    if known is not None:
         raise UserError(
-            f"{len(files)} {split} files ({found})",
-            where=folder,
-            accepted=f"one file {split}.tsv, {split}.json or {split}.jsonl",
-            action="Name the files instead: --train FILE --dev FILE",
+            f"where are the data of {name}?",
+            accepted=f"--data DIR with a folder {name}",
+            action=f"They are from {known.source}; `weixing tasks --data DIR` says what a folder holds",
         )
-    return files[0]
+    known_here = [task.name for task in CATALOGUE.values() if data is None or folder_of(task, data)]
+    raise UserError(
+        f"there is no task {name!r}",
+        where=data,
+        accepted=", ".join([*dict.fromkeys([*folders, *known_here]), *BUILT_IN]),
+        action="Name the files instead: --train FILE --dev FILE"
+        if data is not None
+        else "Say where its folder is (--data DIR), or name the files: --train FILE --dev FILE",
+    )
+
+
+def _require_no_layout(name: str, layout: Layout) -> None:
+    if layout != Layout():
+        raise UserError(
+            f"the columns and labels of {name} are known",
+            where="--text, --text-pair, --label, --kind, --label-separator",
+            accepted="none of them; they are for files of your own",
+            action="To read these files otherwise, name them: --train FILE --dev FILE",
+        )
