@@ -1,9 +1,29 @@
-"""Loops compiled by numba. Nothing else lives here."""
+"""Loops compiled by numba, with a word on stderr when that takes its time. Nothing else lives here."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core import event
+
+from weixing.progress import say
+
+
+class _SayOnce(event.Listener):
+    """Tells once in a process that something is being compiled: what comes from the disk is no such event."""
+
+    said = False
+
+    def on_start(self, event: event.Event) -> None:
+        if not self.said:
+            self.said = True
+            say("note: compiling inner loops, once after an installation (about 10 seconds)")
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+event.register("numba:compile", _SayOnce())
 
 
 def compile_with(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -299,7 +299,7 @@ def test_inspect_tells_a_checkpoint_in_lines(work, said):
         f"tensors      {len(torch.load('mlm/model.bin', weights_only=True))} float32",
         "vocabulary   mlm/vocab.txt (1,028 tokens)",
         "LayerNorms   as UER-py computes them, with the unbiased deviation; conversion folds them",
-        "left aside   1 of a second copy",
+        "left aside   1 (a second copy)",
     ]
 
 
@@ -329,7 +329,7 @@ def test_inspect_in_json_is_one_document(said):
 def test_inspect_sums_up_an_optimizers_state(said):
     lines = said("inspect", str(GOLDEN.parent / "tf1")).splitlines()
     assert "format       TensorFlow 1 checkpoint" in lines
-    assert any(re.fullmatch(r"left aside   \d+ of the optimizer's state.*", line) for line in lines)
+    assert any(re.fullmatch(r"left aside   \d+ \(the optimizer's state\).*", line) for line in lines)
 
 
 def test_inspect_lists_what_is_wrong_and_still_ends_well(work, said):

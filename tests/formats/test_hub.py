@@ -30,7 +30,7 @@ for name in sys.argv[1:]:
 
 
 def load(folder: Path, endpoint: str, *names: str, offline: bool = False) -> list[object]:
-    """What a process of its own, with a cache in `folder`, finds under these names."""
+    """What a process of its own, with a cache in `folder`, finds under these names; it says what it asks the hub for."""
     environment = os.environ | {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(folder / "hf"),
@@ -44,6 +44,8 @@ def load(folder: Path, endpoint: str, *names: str, offline: bool = False) -> lis
         timeout=120,
         check=True,
     )
+    asked_for = [name for name in names if f"there is no folder {name} here; asking the hub for it" in done.stderr]
+    (folder / "asked-for.json").write_text(json.dumps(asked_for))
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -64,11 +66,13 @@ def test_a_model_is_downloaded_by_revision_once_and_then_used_offline(
     names = ["some/model", "some/model@v1", "some/model@sharded", "some/model@pickle"]
     with hub_server({name: tmp_path / name for name in sums}) as (endpoint, asked):
         assert load(tmp_path, endpoint, *names) == list(sums.values())
+        assert json.loads((tmp_path / "asked-for.json").read_text()) == names
         before = len(asked)
         assert before
         wrong = load(tmp_path, endpoint, *names, "some/model@v2")
         assert wrong[:4] == list(sums.values())
         assert "cannot get config.json" in str(wrong[4])
+        assert json.loads((tmp_path / "asked-for.json").read_text()) == ["some/model@v2"]
         again = [path for path in asked[before:] if "/resolve/" in path]
         assert again
         assert all("/v2/" in path for path in again)

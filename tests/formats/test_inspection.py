@@ -37,6 +37,11 @@ def test_a_model_folder_tells_its_vocabulary_and_numbers(
     assert found["tensors"] == {"float32": 44}
 
 
+def test_a_shape_is_told_from_a_model() -> None:
+    with pytest.raises(UserError, match="2/128 is a shape, not a file.*weixing zoo"):
+        inspect("2/128")
+
+
 def test_layer_norms_look_folded_or_not_where_the_weights_can_tell(
     tmp_path: Path, model: MaskedLanguageModel, vocabulary: Vocabulary
 ) -> None:

@@ -46,7 +46,7 @@ def run(
         if tensors:
             rows[name] = f"{len(tensors)}: {', '.join(tensors[:8])}{', …' if len(tensors) > 8 else ''}"
     if aside:
-        rows["left aside"] = ", ".join(f"{count} of {what}" for what, count in aside.items())
+        rows["left aside"] = ", ".join(f"{count} ({what})" for what, count in aside.items())
     for name, value in rows.items():
         print(f"{name:12s} {value}")
     for problem in found.problems:

@@ -15,7 +15,7 @@ def run(
     recipe: Annotated[str | None, typer.Option(help="weixing or uer. Default: weixing.")] = None,
     init: Annotated[str | None, typer.Option(help="Model to start from (stage 2, or your own domain).")] = None,
     eval_data: Annotated[Path | None, typer.Option(help="Held-out shards.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer updates.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer updates. Default: the recipe's (100,000).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows an update.")] = None,
     micro_batch_size: Annotated[int | None, typer.Option(help="Rows of one forward pass, if memory is short.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak, of AdamW.")] = None,

@@ -143,6 +143,8 @@ def find_model_folder(name: str) -> Path:
     # A path into a folder that exists (runs/tny) is a slip of the pen, not a hub id: nothing is downloaded for it.
     if not is_hub_id(name) or path.parent.is_dir():
         raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
+    if cached(name, CONFIG) is None:
+        say(f"note: there is no folder {name} here; asking the hub for it")
     folder = download(name, CONFIG).parent
     _download_first(name, IN_ORDER)
     _download_first(name, (VOCABULARY, TOKENIZER))

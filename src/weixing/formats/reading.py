@@ -68,6 +68,8 @@ def find_model(name: str) -> Found:
         return _file(path)
     if not path.exists() and name != "builtin" and (not is_hub_id(name) or path.parent.is_dir()):
         raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
+    if not path.exists() and parse_shape(name) is not None:
+        raise UserError(f"{name} is a shape, not a file", accepted=ACCEPTED, action="Its numbers: weixing zoo")
     folder = find_model_folder(name)
     return Found("hf", folder, folder / CONFIG, _if_there(folder / VOCABULARY))
 
