@@ -4,6 +4,7 @@ The command line prints it as one message and exits with code 2; a library calle
 """
 
 from pathlib import Path
+from typing import Any
 
 
 class UserError(ValueError):
@@ -28,3 +29,11 @@ class UserError(ValueError):
         if len(parts) > 1 and not parts[0].endswith((".", "!", "?")):
             parts[0] += "."
         super().__init__(" ".join(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process, it arrives as it is."""
+        return _user_error, (self.what, self.where, self.accepted, self.action)
+
+
+def _user_error(what: str, where: str | Path | None, accepted: str | None, action: str | None) -> UserError:
+    return UserError(what, where=where, accepted=accepted, action=action)

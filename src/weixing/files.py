@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from weixing.errors import UserError
 
 MARKERS = ("run.json", "manifest.json", "config.json", "results.jsonl", "demo.json", "state.pt", "uer_config.json")
 """A folder that holds one of these is an output of this project: run, shards, model, results, demo, checkpoint."""
+
+_HALF_MADE = re.compile(r"\.(.+)\.(?:writing|replaced)-(\d{1,9})")  # beside an output of that name, by that process
 
 
 def require_new(path: Path, overwrite: bool = False, folder: bool = True) -> None:
@@ -68,7 +70,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success fsync it and rename it to `path`, on failure remove it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
+    remove_leftovers(path.parent, path.name)
     beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         yield beside
@@ -91,7 +93,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     require_new(path, overwrite)
     path = Path(path).resolve()  # a link stays, and what it points to is replaced; "." gets a name
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
+    remove_leftovers(path.parent, path.name)
     beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
@@ -137,12 +139,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove what processes that were killed left beside `path`."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(?:writing|replaced)-(\d{{1,9}})")
-    for entry in list(path.parent.iterdir()):
-        if (match := pattern.fullmatch(entry.name)) and not _runs(int(match[1])):
-            _remove(entry)
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that were killed left half made in `folder`: of the output `name`, or of any."""
+    for entry in list(folder.iterdir()):
+        match = _HALF_MADE.fullmatch(entry.name)
+        if match and name in (None, match[1]) and not _runs(int(match[2])):
+            with suppress(
+                OSError
+            ):  # another process removes it as well, or a child of the killed one still writes there
+                _remove(entry)
 
 
 def _remove(path: Path) -> None:

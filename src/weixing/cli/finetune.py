@@ -30,6 +30,10 @@ def run(
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: CUDA if there is one.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores a cell. Default: 2 if there are.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Cells at once. Default: as cores or GPUs allow.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out the cells that are done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -68,6 +72,8 @@ def run(
         device=chosen,
         precision=pick_precision(precision, chosen),
         max_length=max_length,
+        threads=threads,
+        processes=processes,
         overwrite=overwrite,
         resume=resume,
     )

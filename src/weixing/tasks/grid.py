@@ -1,39 +1,40 @@
-"""A grid of fine-tuning cells in one output folder, cell after cell, so that a stop loses one cell at most.
+"""A grid of fine-tuning cells in one output folder: which cells run, and what becomes of what they give.
 
-Writes ``run.json`` (the settings, first), ``predictions/<cell>.jsonl``, ``model/`` (the best so far, Hugging Face
-layout) and ``results.jsonl`` (a cell's line comes last: what it names is there). A cell is trained in
-`weixing.tasks.finetune`.
+Where they run is up to a runner (`weixing.tasks.job`, `processes`), what is kept up to `weixing.tasks.folder`; a cell
+is trained in `weixing.tasks.finetune`.
 """
 
-import json
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from weixing.errors import UserError
-from weixing.files import atomic_file, read_json, require_new, sha256_of, write_json
+from weixing.files import sha256_of
 from weixing.formats.huggingface import export_classifier
 from weixing.formats.naming import describe_model, load_encoder, weights_sha256
 from weixing.progress import Progress, say
 from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Examples, Task
-from weixing.tasks.finetune import Outcome, fine_tune
-from weixing.tasks.results import FILE_NAME, Result, read_results, write_results
+from weixing.tasks.folder import GridFolder, grid_folder, require_folder
+from weixing.tasks.job import Failed, Finished, Here, Job, Runner
+from weixing.tasks.processes import Processes
+from weixing.tasks.results import Result
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.devices import Precision, describe_machine
 
-PREDICTIONS, MODEL, SETTINGS = "predictions", "model", "run.json"
 WEIGHTS_DIGITS = 12  # of their SHA-256, in a result
 SHORTEST = 8  # tokens; room for [CLS] a [SEP] b [SEP] with something in it
+THREADS = 2  # cores a cell, where there are as many
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def run_grid(
     *,
     device: torch.device,
     precision: Precision,
+    threads: int | None = None,
+    processes: int | None = None,
     vocabulary: Vocabulary | None = None,
     max_length: int = 128,
     overwrite: bool = False,
@@ -64,16 +67,21 @@ def run_grid(
     """Fine-tune `model_name` on `task` once for each cell and keep everything in `out`.
 
     Args:
+        device: ``cuda`` without a number is every CUDA device.
+        threads: cores that share a cell's rows, on which its last bits depend. Default: those of the grid that is
+            resumed, else `THREADS`, or 1 where there is one core.
+        processes: cells side by side. Default: as many as there are cores for, or one a CUDA device. One runs here.
         vocabulary: of an untrained shape (None: the built-in one); for any other model, the one that it must have.
         max_length: longest row, in tokens; longer texts are truncated.
         overwrite: replace what an earlier grid left in `out`.
         resume: leave out the cells that are in `out` already; its settings must be the same.
 
     Raises:
-        UserError: `out` exists; it was made with other settings; the model takes no rows of `max_length`, or no pairs.
+        UserError: `out` exists; it was made with other settings; the model takes no rows of `max_length`, or no pairs;
+            cells failed (the others are in `out`).
     """
     began = time.monotonic()
-    _require_folder(out, overwrite, resume)
+    before = require_folder(out, overwrite, resume)
     encoder, vocabulary = load_encoder(model_name, vocabulary=vocabulary)
     shape = encoder.shape
     if not SHORTEST <= max_length <= shape.positions:
@@ -82,6 +90,8 @@ def run_grid(
         )
     if task.train.second_texts is not None and shape.token_types < 2:
         raise UserError("pairs of texts for a model of one token type", where=model_name, accepted="a model of two")
+    cores = torch.get_num_threads()
+    threads = threads or before.get("threads") or min(THREADS, cores)
     settings: dict[str, Any] = {
         "model": describe_model(model_name),
         "model_name": model_name,
@@ -92,77 +102,140 @@ def run_grid(
         "train": _describe(task.train),
         "dev": _describe(task.dev),
         "max_length": max_length,
+        "device": device.type,
         "precision": precision,
+        "threads": threads,
     }
-    results = _open(out, settings, device, overwrite, resume)
-    done = {result.cell for result in results}
-    left = [cell for cell in cells if cell not in done]
-    tokenizer = Tokenizer(vocabulary)
-    train = encode_examples(task.train, task.labels, tokenizer, max_length).to(device)
-    dev = encode_examples(task.dev, task.labels, tokenizer, max_length).to(device)
-    total = len(train) * sum(cell.epochs for cell in left)
-    with Progress(f"finetune {task.name}", total=total, unit="texts") as progress:
-        for number, cell in enumerate(left, 1):
-            outcome = fine_tune(
-                encoder, train, dev, len(task.labels), cell,
-                max_length=max_length, device=device, precision=precision, report=progress.advance,
-            )  # fmt: skip
-            result = Result(
-                settings["model"], task.name, "dev", "accuracy", outcome.epoch_scores[-1], **asdict(cell),
-                seconds=outcome.seconds, steps=outcome.steps, correct=outcome.correct, total=len(dev),
-                details={
-                    "weights": settings["weights_sha256"][:WEIGHTS_DIGITS],
-                    "epoch_scores": outcome.epoch_scores,
-                    "train_loss": outcome.epoch_losses[-1],
-                    "train_rows": len(train),
-                    "max_length": max_length,
-                    "shape": shape.name,
-                    "precision": precision,
-                    "device": device.type,
-                    "weixing": version("weixing"),
-                },
-            )  # fmt: skip
-            _write_predictions(out / PREDICTIONS / f"{cell.name}.jsonl", task, outcome)
-            if result.score > max((earlier.score for earlier in results), default=-1.0):
-                export_classifier(outcome.model.cpu().eval(), vocabulary, task.labels, out / MODEL, overwrite=True)
-            results.append(result)
-            write_results(out / FILE_NAME, results)
-            say(f"cell {number}/{len(left)}, {cell.name}: dev accuracy {result.score:.2f}")
-    best = max(results, key=lambda result: result.score)
-    return Summary(task.name, best.model, best, len(results), time.monotonic() - began, str(out))
+    machine = {"machine": describe_machine(device), "weixing": version("weixing")}
+    with grid_folder(out, before, settings, machine, cells) as folder:
+        tokenizer = Tokenizer(vocabulary)
+        train, dev = (
+            encode_examples(examples, task.labels, tokenizer, max_length) for examples in (task.train, task.dev)
+        )
+        job = Job(shape, encoder.state_dict(), train, dev, len(task.labels), max_length, precision, threads)
+        results = _Results(folder, job, task, vocabulary, settings)
+        side_by_side = processes or (_count(device) if device.type == "cuda" else max(1, cores // threads))
+        with (
+            _runner(job, device, min(side_by_side, len(folder.left)), folder) as runner,
+            _Cells(task.name, folder.left, len(train)) as progress,
+        ):
+            failures = _run(folder.left, runner, results, progress)
+    if failures:
+        raise _why(failures, len(folder.results))
+    best = folder.best
+    assert best
+    return Summary(task.name, best.model, best, len(folder.results), time.monotonic() - began, str(out))
 
 
-def _require_folder(out: Path, overwrite: bool, resume: bool) -> None:
-    if overwrite and resume:
-        raise UserError("--overwrite and --resume contradict each other", accepted="one of them")
-    if out.exists() and not out.is_dir():
-        raise UserError("this is a file", where=out, accepted="a folder for the results")
-    if resume and out.is_dir() and any(out.iterdir()) and not (out / SETTINGS).exists():
-        raise UserError(f"nothing to resume: there is no {SETTINGS}", where=out, accepted="a folder of finetune")
-    if not resume:
-        require_new(out, overwrite)
+def _run(cells: Sequence[Cell], runner: Runner, results: "_Results", progress: "_Cells") -> list[Failed]:
+    """Run `cells` and keep what they give; return those that failed."""
+    failures: list[Failed] = []
+    for done in runner.run(cells, results.folder.wanted, progress.report):
+        if isinstance(done, Failed):
+            failures.append(done)
+            progress.end(done.cell, f"failed: {done.error}", failed=True)
+        else:
+            result = results.add(done)
+            progress.end(done.cell, f"dev {result.metric} {result.score:.2f}")
+    return failures
 
 
-def _open(out: Path, settings: dict[str, Any], device: torch.device, overwrite: bool, resume: bool) -> list[Result]:
-    """Make `out` ready and return the results that are in it already."""
-    if overwrite:
-        for name in (FILE_NAME, SETTINGS):
-            (out / name).unlink(missing_ok=True)
-        for name in (PREDICTIONS, MODEL):
-            shutil.rmtree(out / name, ignore_errors=True)
-    if resume and (out / SETTINGS).exists():
-        before = read_json(out / SETTINGS, "the settings of a grid")
-        for key, value in settings.items():
-            if before.get(key) != value:
-                raise UserError(
-                    f"the earlier cells had {key} {json.dumps(before.get(key), ensure_ascii=False)}, "
-                    f"not {json.dumps(value, ensure_ascii=False)}",
-                    where=out / SETTINGS,
-                    action="Resume with the same settings, or name another --out",
-                )
-        return read_results([out / FILE_NAME]) if (out / FILE_NAME).exists() else []
-    write_json(out / SETTINGS, settings | {"machine": describe_machine(device), "weixing": version("weixing")})
-    return []
+def _runner(job: Job, device: torch.device, processes: int, folder: GridFolder) -> Runner:
+    if processes <= 1:
+        return Here(job, device)
+    devices = [torch.device("cpu")] * processes
+    if device.type == "cuda":
+        numbers = range(_count(device)) if device.index is None else [device.index]
+        devices = [torch.device("cuda", numbers[place % len(numbers)]) for place in range(processes)]
+    return Processes(job, devices, folder.workplace())
+
+
+def _count(device: torch.device) -> int:
+    return torch.cuda.device_count() if device.index is None else 1
+
+
+def _why(failures: Sequence[Failed], kept: int) -> Exception:
+    """The error that a grid with these failed cells ends with."""
+    cell, error = failures[0].cell, failures[0].error
+    for failed in failures:
+        if not isinstance(failed.error, UserError):
+            cell, error = failed.cell, failed.error
+    if not isinstance(error, UserError) or (not kept and len(failures) == 1):
+        return error
+    more = f"{len(failures)} cells failed. " if len(failures) > 1 else ""
+    return UserError(
+        error.what,
+        where=error.where or f"cell {cell.name}",
+        accepted=error.accepted,
+        action=f"{error.action}. {more}{kept} results are kept; --resume runs what is missing",
+    )
+
+
+@dataclass(frozen=True)
+class _Results:
+    """Makes results of what cells gave, and puts them into the folder."""
+
+    folder: GridFolder
+    job: Job
+    task: Task
+    vocabulary: Vocabulary
+    settings: Mapping[str, Any]
+
+    def add(self, done: Finished) -> Result:
+        """Keep what a cell gave."""
+        job, settings, outcome = self.job, self.settings, done.outcome
+        details = {
+            "weights": settings["weights_sha256"][:WEIGHTS_DIGITS],
+            "epoch_scores": outcome.epoch_scores,
+            "train_loss": outcome.epoch_losses[-1],
+            "train_rows": len(job.train),
+            "shape": job.shape.name,
+            **{key: settings[key] for key in ("max_length", "precision", "device", "threads")},
+            "weixing": version("weixing"),
+        }
+        result = Result(
+            settings["model"], settings["task"], "dev", "accuracy", outcome.epoch_scores[-1], **asdict(done.cell),
+            seconds=outcome.seconds, steps=outcome.steps, correct=outcome.correct, total=len(job.dev), details=details,
+        )  # fmt: skip
+        export = partial(self._export, done.weights) if done.weights is not None else None
+        self.folder.add(result, self._predictions(outcome.probabilities), export)
+        return result
+
+    def _export(self, weights: Mapping[str, Tensor], folder: Path) -> None:
+        export_classifier(self.job.classifier(weights), self.vocabulary, self.task.labels, folder)
+
+    def _predictions(self, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
+        """One object a dev row: `index` among those that are scored, `line` in the file, probabilities by label id."""
+        dev, labels = self.task.dev, self.task.labels
+        for index, row in enumerate(probabilities):
+            yield {
+                "index": index,
+                "line": dev.lines[index],
+                "label": dev.labels[index],
+                "predicted": labels[int(np.argmax(row))],
+                "probabilities": [round(float(p), 6) for p in row],
+            }
+
+
+class _Cells(Progress):
+    """Progress over the rows of all cells, in whatever order they are told, and a line for each cell's end."""
+
+    def __init__(self, task: str, cells: Sequence[Cell], rows: int) -> None:
+        super().__init__(f"finetune {task}", total=rows * sum(cell.epochs for cell in cells), unit="texts")
+        self.rows, self.cells, self.ended = rows, len(cells), 0
+        self.told: dict[Cell, int] = {}
+
+    def report(self, cell: Cell, rows: int, note: str) -> None:
+        """Some rows of a cell were taken."""
+        self.told[cell] = self.told.get(cell, 0) + rows
+        self.advance(rows, note)
+
+    def end(self, cell: Cell, how: str, failed: bool = False) -> None:
+        """A cell has ended; what was not told of it, or not needed, counts as done."""
+        self.ended += 1
+        self.advance(cell.epochs * self.rows - self.told.get(cell, 0))
+        if not (failed and self.cells == 1):  # that error says it all
+            say(f"cell {self.ended}/{self.cells}, {cell.name}: {how}")
 
 
 def _describe(examples: Examples) -> dict[str, Any]:
@@ -172,17 +245,3 @@ def _describe(examples: Examples) -> dict[str, Any]:
         "rows": len(examples),
         "left_out": examples.left_out,
     }
-
-
-def _write_predictions(file: Path, task: Task, outcome: Outcome) -> None:
-    """One object a dev row: `index` among the rows that are scored, `line` in the file, probabilities by label id."""
-    with atomic_file(file) as beside, open(beside, "w", encoding="utf-8", newline="\n") as stream:
-        for index, row in enumerate(outcome.probabilities):
-            values = {
-                "index": index,
-                "line": task.dev.lines[index],
-                "label": task.dev.labels[index],
-                "predicted": task.labels[int(np.argmax(row))],
-                "probabilities": [round(float(p), 6) for p in row],
-            }
-            stream.write(json.dumps(values, ensure_ascii=False) + "\n")

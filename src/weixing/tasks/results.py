@@ -42,6 +42,11 @@ class Result:
         """The cell of the grid that gave it."""
         return Cell(self.epochs, self.batch_size, self.learning_rate, self.seed)
 
+    def values(self) -> dict[str, Any]:
+        """What a line of results.jsonl holds."""
+        values = asdict(self)
+        return values | values.pop("details")
+
     @property
     def weights(self) -> str | None:
         """What tells its weights from others of a model of this name; None where it is not recorded."""
@@ -58,8 +63,7 @@ def write_results(file: Path, results: Sequence[Result]) -> None:
     """Replace `file` by `results`, atomically."""
     with atomic_file(file) as beside, open(beside, "w", encoding="utf-8", newline="\n") as stream:
         for result in results:
-            values = asdict(result)
-            stream.write(json.dumps(values | values.pop("details"), ensure_ascii=False) + "\n")
+            stream.write(json.dumps(result.values(), ensure_ascii=False) + "\n")
 
 
 def read_results(sources: Sequence[Path]) -> list[Result]:
