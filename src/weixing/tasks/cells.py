@@ -1,7 +1,7 @@
 """The cells of a grid: what a score depends on besides model and task. Plain values; no torch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from weixing.tasks.batches import batches_in_epoch
@@ -24,6 +24,24 @@ class Cell:
     def total_steps(self, rows: int) -> int:
         """Optimizer updates on `rows` training rows."""
         return self.epochs * batches_in_epoch(rows, self.batch_size)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What each number of a cell is taken from."""
+
+    epochs: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+
+
+PUBLISHED = Lists(epochs=(3, 5, 8), batch_sizes=(32, 64), learning_rates=(3e-5, 1e-4, 3e-4))
+"""The 18 cells that the published scores are the best of."""
+
+GRIDS = {
+    "published": PUBLISHED,
+    "wide": replace(PUBLISHED, learning_rates=(*PUBLISHED.learning_rates, 5e-4, 1e-3)),  # small shapes take more
+}
 
 
 def grid(
