@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,10 +23,14 @@ def run(
     kind: Annotated[Kind | None, typer.Option(help="What labels are. Default: told by the file.")] = None,
     label_separator: Annotated[str | None, typer.Option(help="Between the classes of a multi-label row.")] = None,
     vocab: Annotated[str | None, typer.Option(help="For an untrained shape. Default: the built-in one.")] = None,
-    epochs: Annotated[str, typer.Option(help="Passes over the training file.")] = "3,5,8",
-    batch_sizes: Annotated[str, typer.Option(help="Rows an update.")] = "32,64",
-    learning_rates: Annotated[str, typer.Option(help="Peak learning rates.")] = "3e-5,1e-4,3e-4",
+    named: Annotated[Literal["published", "wide"], typer.Option("--grid", help="wide: up to 1e-3.")] = "published",
+    epochs: Annotated[str | None, typer.Option(help="Passes over the training file. Default: 3,5,8.")] = None,
+    batch_sizes: Annotated[str | None, typer.Option(help="Rows an update. Default: 32,64.")] = None,
+    learning_rates: Annotated[str | None, typer.Option(help="Peak ones. Default: 3e-5,1e-4,3e-4.")] = None,
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seeds.")] = "7",
+    search: Annotated[
+        Literal["halving"] | None, typer.Option(help="Run about half of it. See: weixing replay.")
+    ] = None,
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: CUDA if there is one.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
@@ -46,17 +50,18 @@ def run(
     """
     from weixing.cli.lists import positive_numbers, whole_numbers
     from weixing.progress import say
-    from weixing.tasks.cells import grid
+    from weixing.tasks.cells import GRIDS, grid
     from weixing.tasks.grid import run_grid
     from weixing.tasks.named import open_task
     from weixing.tasks.rows import Layout
     from weixing.text.vocabulary import load_vocabulary
     from weixing.training.devices import pick_device, pick_precision
 
+    lists = GRIDS[named]
     cells = grid(
-        whole_numbers(epochs, "--epochs"),
-        whole_numbers(batch_sizes, "--batch-sizes"),
-        positive_numbers(learning_rates, "--learning-rates"),
+        whole_numbers(epochs, "--epochs") if epochs else lists.epochs,
+        whole_numbers(batch_sizes, "--batch-sizes") if batch_sizes else lists.batch_sizes,
+        positive_numbers(learning_rates, "--learning-rates") if learning_rates else lists.learning_rates,
         whole_numbers(seeds, "--seeds", least=0),
     )
     opened = open_task(task, data, train, dev, Layout(text, text_pair, label, kind, label_separator))
@@ -72,6 +77,7 @@ def run(
         device=chosen,
         precision=pick_precision(precision, chosen),
         max_length=max_length,
+        search=search,
         threads=threads,
         processes=processes,
         overwrite=overwrite,

@@ -55,7 +55,7 @@ class Outcome:
     and `epoch_losses` mean training losses, one an epoch; `seconds` count training and dev evaluation.
     """
 
-    model: Classifier | None
+    model: Classifier
     probabilities: np.ndarray
     correct: int
     epoch_scores: list[float]

@@ -96,30 +96,36 @@ class GridFolder:
 
     Attributes:
         results: in the order of the grid; those of cells that are not in it come first.
-        left: the cells to be run: those without a result, and the best one if the program was killed before its model
-            took the place of another.
     """
 
     def __init__(self, out: Path, order: Sequence[Cell], results: Sequence[Result]) -> None:
         self.out = out
         self._place = {cell: number for number, cell in enumerate(order)}
         self.results = self._in_order(results)
-        self.left = [cell for cell in order if cell not in {result.cell for result in results}]
-        self._lost: Cell | None = None
-        there = _results_in(out / MODEL, RESULT)
-        # The model of a cell that is left comes before its result, and will be the best again.
-        if self.best and not (there and there[0].cell in (self.best.cell, *self.left)):
-            self._lost = self.best.cell
-            self.left.append(self._lost)
+
+    def result(self, cell: Cell) -> Result | None:
+        """That of a cell, if there is one."""
+        return next((result for result in self.results if result.cell == cell), None)
+
+    def score(self, cell: Cell) -> float | None:
+        """That of a cell's result, if there is one."""
+        result = self.result(cell)
+        return result.score if result else None
 
     @property
     def best(self) -> Result | None:
         """The highest score, the first in order where several have it."""
         return max(self.results, key=lambda result: result.score, default=None)
 
+    @property
+    def lacks_the_model(self) -> bool:
+        """Whether `model` is not that of the best result: the program was killed between the one and the other."""
+        there = _results_in(self.out / MODEL, RESULT)
+        return self.best is not None and not (there and there[0].cell == self.best.cell)
+
     def wanted(self) -> float:
         """The score from which on a new result may be the best, so that its weights are needed."""
-        return max((result.score for result in self.results if result.cell != self._lost), default=-math.inf)
+        return self.best.score if self.best else -math.inf
 
     def add(
         self, result: Result, predictions: Iterable[Mapping[str, Any]], export: Callable[[Path], None] | None
@@ -139,8 +145,6 @@ class GridFolder:
             with atomic_folder(self.out / MODEL, overwrite=True) as folder:
                 export(folder)
                 write_results(folder / RESULT, [result])
-        if result.cell == self._lost:
-            self._lost = None
         write_results(self.out / FILE_NAME, self.results)
 
     def workplace(self) -> Path:

@@ -4,8 +4,9 @@ Where they run is up to a runner (`weixing.tasks.job`, `processes`), what is kep
 is trained in `weixing.tasks.finetune`.
 """
 
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from weixing.errors import UserError
 from weixing.files import sha256_of
@@ -28,6 +28,7 @@ from weixing.tasks.folder import GridFolder, grid_folder, require_folder
 from weixing.tasks.job import Failed, Finished, Here, Job, Runner
 from weixing.tasks.processes import Processes
 from weixing.tasks.results import Result
+from weixing.tasks.search import Score, Search, halving
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.devices import Precision, describe_machine
@@ -61,6 +62,7 @@ def run_grid(
     processes: int | None = None,
     vocabulary: Vocabulary | None = None,
     max_length: int = 128,
+    search: Search | None = None,
     overwrite: bool = False,
     resume: bool = False,
 ) -> Summary:
@@ -73,6 +75,7 @@ def run_grid(
         processes: cells side by side. Default: as many as there are cores for, or one a CUDA device. One runs here.
         vocabulary: of an untrained shape (None: the built-in one); for any other model, the one that it must have.
         max_length: longest row, in tokens; longer texts are truncated.
+        search: run some of the cells only (`weixing.tasks.search`).
         overwrite: replace what an earlier grid left in `out`.
         resume: leave out the cells that are in `out` already; its settings must be the same.
 
@@ -106,6 +109,7 @@ def run_grid(
         "precision": precision,
         "threads": threads,
     }
+    places = _count(device) if device.type == "cuda" else max(1, cores // threads)
     machine = {"machine": describe_machine(device), "weixing": version("weixing")}
     with grid_folder(out, before, settings, machine, cells) as folder:
         tokenizer = Tokenizer(vocabulary)
@@ -113,13 +117,15 @@ def run_grid(
             encode_examples(examples, task.labels, tokenizer, max_length) for examples in (task.train, task.dev)
         )
         job = Job(shape, encoder.state_dict(), train, dev, len(task.labels), max_length, precision, threads)
-        results = _Results(folder, job, task, vocabulary, settings)
-        side_by_side = processes or (_count(device) if device.type == "cuda" else max(1, cores // threads))
+        results = _Results(folder, job, task, vocabulary, settings, search)
+        expected = [
+            cell for some in _rounds(cells, search, lambda cell: 0.0) for cell in some if not folder.result(cell)
+        ]
         with (
-            _runner(job, device, min(side_by_side, len(folder.left)), folder) as runner,
-            _Cells(task.name, folder.left, len(train)) as progress,
+            _runner(job, device, processes or places, len(expected), folder) as runner,
+            _Cells(task.name, expected, len(train)) as progress,
         ):
-            failures = _run(folder.left, runner, results, progress)
+            failures = _run(_rounds(cells, search, folder.score), runner, results, progress)
     if failures:
         raise _why(failures, len(folder.results))
     best = folder.best
@@ -127,21 +133,34 @@ def run_grid(
     return Summary(task.name, best.model, best, len(folder.results), time.monotonic() - began, str(out))
 
 
-def _run(cells: Sequence[Cell], runner: Runner, results: "_Results", progress: "_Cells") -> list[Failed]:
-    """Run `cells` and keep what they give; return those that failed."""
+def _rounds(cells: Sequence[Cell], search: Search | None, score: Score) -> Iterator[Sequence[Cell]]:
+    return iter([cells]) if search is None else halving(cells, score)
+
+
+def _run(rounds: Iterator[Sequence[Cell]], runner: Runner, results: "_Results", progress: "_Cells") -> list[Failed]:
+    """Run the cells that have no result yet and keep what they give; return those that failed."""
     failures: list[Failed] = []
-    for done in runner.run(cells, results.folder.wanted, progress.report):
-        if isinstance(done, Failed):
-            failures.append(done)
-            progress.end(done.cell, f"failed: {done.error}", failed=True)
-        else:
-            result = results.add(done)
-            progress.end(done.cell, f"dev {result.metric} {result.score:.2f}")
+    folder = results.folder
+
+    def run(cells: Sequence[Cell], wanted: Callable[[], float]) -> None:
+        for done in runner.run(cells, wanted, progress.report):
+            if isinstance(done, Failed):
+                failures.append(done)
+                progress.end(done.cell, f"failed: {done.error}", failed=True)
+            else:
+                result = results.add(done)
+                progress.end(done.cell, f"dev {result.metric} {result.score:.2f}")
+
+    for cells in rounds:
+        run([cell for cell in cells if not folder.result(cell)], folder.wanted)
+    if folder.best and folder.lacks_the_model:
+        say(f"the model of the best cell was lost: {folder.best.cell.name} is trained once more")
+        run([folder.best.cell], lambda: -math.inf)
     return failures
 
 
-def _runner(job: Job, device: torch.device, processes: int, folder: GridFolder) -> Runner:
-    if processes <= 1:
+def _runner(job: Job, device: torch.device, processes: int, cells: int, folder: GridFolder) -> Runner:
+    if processes == 1 or cells <= 1:
         return Here(job, device)
     devices = [torch.device("cpu")] * processes
     if device.type == "cuda":
@@ -180,6 +199,7 @@ class _Results:
     task: Task
     vocabulary: Vocabulary
     settings: Mapping[str, Any]
+    search: Search | None
 
     def add(self, done: Finished) -> Result:
         """Keep what a cell gave."""
@@ -192,17 +212,18 @@ class _Results:
             "shape": job.shape.name,
             **{key: settings[key] for key in ("max_length", "precision", "device", "threads")},
             "weixing": version("weixing"),
+            **({"search": self.search} if self.search else {}),
         }
         result = Result(
             settings["model"], settings["task"], "dev", "accuracy", outcome.epoch_scores[-1], **asdict(done.cell),
             seconds=outcome.seconds, steps=outcome.steps, correct=outcome.correct, total=len(job.dev), details=details,
         )  # fmt: skip
-        export = partial(self._export, done.weights) if done.weights is not None else None
+        export = partial(self._export, done) if done.weights is not None else None
         self.folder.add(result, self._predictions(outcome.probabilities), export)
         return result
 
-    def _export(self, weights: Mapping[str, Tensor], folder: Path) -> None:
-        export_classifier(self.job.classifier(weights), self.vocabulary, self.task.labels, folder)
+    def _export(self, done: Finished, folder: Path) -> None:
+        export_classifier(done.model(), self.vocabulary, self.task.labels, folder)
 
     def _predictions(self, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
         """One object a dev row: `index` among those that are scored, `line` in the file, probabilities by label id."""

@@ -19,7 +19,7 @@ from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier
 from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import Encoded
-from weixing.tasks.finetune import Outcome, fine_tune, new_classifier
+from weixing.tasks.finetune import Outcome, fine_tune
 from weixing.training.devices import Precision
 from weixing.zoo import Shape
 
@@ -49,13 +49,6 @@ class Job:
         encoder.load_state_dict(dict(self.weights), assign=True)
         return encoder
 
-    def classifier(self, weights: Mapping[str, Tensor]) -> Classifier:
-        """The classifier that has these weights."""
-        with torch.random.fork_rng(devices=[]):
-            classifier = new_classifier(self.encoder(), self.labels)
-        classifier.load_state_dict(dict(weights))
-        return classifier
-
     def on(self, device: torch.device) -> "Job":
         """The same with its rows on `device`."""
         return replace(self, train=self.train.to(device), dev=self.dev.to(device))
@@ -63,11 +56,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell's run: `outcome` has no model; `weights` are those of the classifier on the CPU, if they were wanted."""
+    """A cell's run: the weights of the model in `outcome` are here, on the CPU, or nowhere if they were not wanted."""
 
     cell: Cell
     outcome: Outcome
     weights: Mapping[str, Tensor] | None
+
+    def model(self) -> Classifier:
+        """The model, which must have been wanted."""
+        assert self.weights is not None
+        self.outcome.model.load_state_dict(dict(self.weights), assign=True)
+        return self.outcome.model.eval()
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,9 @@ def run_cell(job: Job, cell: Cell, device: torch.device, wanted: float, report: 
             max_length=job.max_length, device=device, precision=job.precision,
             report=partial(report, cell),
         )  # fmt: skip
-    assert outcome.model
     weights = {name: tensor.cpu() for name, tensor in outcome.model.state_dict().items()}
-    return Finished(cell, replace(outcome, model=None), weights if outcome.epoch_scores[-1] >= wanted else None)
+    outcome.model.to("meta")
+    return Finished(cell, outcome, weights if outcome.epoch_scores[-1] >= wanted else None)
 
 
 def as_it_travels(error: Exception) -> Exception:

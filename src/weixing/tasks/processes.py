@@ -30,16 +30,16 @@ _SPAWN = get_context("spawn")  # a fork would inherit torch's and numba's thread
 
 
 class Processes:
-    """Children, one for each of `devices`; ended with the context.
+    """Children, started as cells need them and ended with the context.
 
     Args:
         job: what cells share.
-        devices: of the children; a CPU may be named several times.
+        devices: one for each child; a CPU may be named several times.
         folder: an empty one for the time being, with room for the pretrained weights and the encoded rows.
     """
 
     def __init__(self, job: Job, devices: Sequence[torch.device], folder: Path) -> None:
-        self.devices, self.folder = devices, folder
+        self.devices, self.folder = list(devices), folder
         self.hollow, tensors = without_tensors(job)
         safetensors.torch.save_file({name: t.contiguous() for name, t in tensors.items()}, folder / SHARED)
         self.children: list[_Child] = []
@@ -56,8 +56,8 @@ class Processes:
     def run(self, cells: Sequence[Cell], wanted: Callable[[], float], report: Report) -> Iterator[Finished | Failed]:
         """As in `Runner`. A child that was killed is not replaced: it may have been for want of memory."""
         waiting = deque(cells)
-        if not self.children:
-            self.children = [_Child(self.hollow, device, self.folder) for device in self.devices[: len(cells)]]
+        while self.devices and len(self.children) < len(cells):
+            self.children.append(_Child(self.hollow, self.devices.pop(0), self.folder))
         while waiting or any(child.cell for child in self.children):
             for child in self.children:
                 if waiting and not child.cell:

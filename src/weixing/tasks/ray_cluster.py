@@ -3,6 +3,7 @@
 What cells share is put into the object store once; a task maps it there. weixing must be installed on every machine.
 """
 
+import logging
 import signal
 import warnings
 from collections import deque
@@ -37,7 +38,7 @@ def connection(address: str) -> Iterator[Any]:
         raise UserError(f"a cluster needs the library ray ({error})", action="pip install 'weixing[ray]'") from None
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"there is no cluster at {address!r}: {str(error).splitlines()[0]}",
@@ -92,7 +93,9 @@ class RayCluster:
             return self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[0]
-            return Failed(cell, UserError(f"it was lost {TRIES} times on the cluster: {reason}", action="See ray status"))
+            return Failed(
+                cell, UserError(f"it was lost {TRIES} times on the cluster: {reason}", action="See ray status")
+            )
 
     def _places(self) -> int:
         return max(1, int(self.ray.cluster_resources().get(self.unit, 0) // self.units))

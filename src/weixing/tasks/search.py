@@ -1,5 +1,6 @@
-"""A cheaper search over the cells of a grid, and how it would have done on grids that were run in full. Reads one file, the
-record that comes with the package.
+"""A cheaper search over the cells of a grid, and how it would have done on grids that were run in full.
+
+Reads one file, the record that comes with the package.
 
 Successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943), over batch sizes and learning rates. The schedule of
 a cell ends with its last epoch, so that a cell of three epochs is no beginning of one of eight: nothing is trained
@@ -8,17 +9,20 @@ of epochs, and so on. What was best with few epochs need not be so with many, wh
 grid's best; how often it does is found by `replay` on complete grids.
 """
 
-import csv
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import resources
 from statistics import fmean
+from typing import Literal
 
 from weixing.errors import UserError
 from weixing.tasks.cells import Cell
 from weixing.tasks.results import Result
+
+Search = Literal["halving"]
 
 Setting = tuple[int, float]  # batch size and learning rate
 Score = Callable[[Cell], float | None]
@@ -97,17 +101,9 @@ def in_words(replays: Sequence[Replay]) -> str:
 
 
 def known_record() -> list[Replay]:
-    """The replays of the complete grids that this project has recorded (docs/experiments.md says which)."""
-    text = resources.files("weixing.tasks").joinpath("halving_record.csv").read_text(encoding="utf-8")
-    return [
-        Replay(
-            **{
-                field.name: {"str": str, "int": int, "float": float}[str(field.type)](row[field.name])
-                for field in fields(Replay)
-            }
-        )
-        for row in csv.DictReader(text.splitlines())
-    ]
+    """The replays of the complete grids that this project has recorded (docs/experiments.md says which), or none."""
+    text = resources.files("weixing.tasks").joinpath("halving_record.json").read_text(encoding="utf-8")
+    return [Replay(**values) for values in json.loads(text)]
 
 
 def _replay(results: Mapping[Cell, Result]) -> Replay:
@@ -123,8 +119,9 @@ def _replay(results: Mapping[Cell, Result]) -> Replay:
 
 def _is_complete(cells: Sequence[Cell]) -> bool:
     """Whether `cells`, which are distinct and of one seed, are every combination."""
-    lists = {cell.epochs for cell in cells}, {cell.batch_size for cell in cells}, {cell.learning_rate for cell in cells}
-    return len(lists[0]) > 1 and len(cells) == math.prod(map(len, lists))
+    epochs, settings = {cell.epochs for cell in cells}, {_setting(cell) for cell in cells}
+    batch_sizes, learning_rates = {size for size, _ in settings}, {rate for _, rate in settings}
+    return len(epochs) > 1 and len(cells) == len(epochs) * len(batch_sizes) * len(learning_rates)
 
 
 def _setting(cell: Cell) -> Setting:
