@@ -54,7 +54,7 @@ def rows(count: int, seed: int, pairs: bool = False) -> str:
         label = chance.randrange(2)
         text = chance.choices(FILLER, k=chance.randint(1, 29))
         text.insert(chance.randint(0, len(text)), chance.choice(GOOD if label else BAD))
-        half = chance.randint(0, len(text))
+        half = chance.randint(1, len(text) - 1)  # no text is empty
         texts = ["".join(text[:half]), "".join(text[half:])] if pairs else ["".join(text)]
         lines.append("\t".join([str(label), *texts]))
     return "\n".join(lines) + "\n"
