@@ -30,7 +30,7 @@ for name in sys.argv[1:]:
 
 
 def load(folder: Path, endpoint: str, *names: str, offline: bool = False) -> list[object]:
-    """What a process of its own, with a cache in `folder`, finds under these names; it says what it asks the hub for."""
+    """What a process of its own, with a cache in `folder`, finds under these names; asked-for.json: what it asked."""
     environment = os.environ | {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(folder / "hf"),

@@ -38,7 +38,7 @@ def test_a_model_folder_tells_its_vocabulary_and_numbers(
 
 
 def test_a_shape_is_told_from_a_model() -> None:
-    with pytest.raises(UserError, match="2/128 is a shape, not a file.*weixing zoo"):
+    with pytest.raises(UserError, match=r"2/128 is a shape, not a file.*weixing zoo"):
         inspect("2/128")
 
 
