@@ -13,8 +13,8 @@ import transformers
 
 import weixing
 from weixing.errors import UserError
-from weixing.inference.backends import CompiledBackend
-from weixing.inference.batching import pad
+from weixing.inference.batching import Padded, pad
+from weixing.inference.compiled_backend import CompiledBackend
 from weixing.inference.model import Model
 from weixing.model.heads import MaskedLanguageModel
 
@@ -238,14 +238,14 @@ def test_after_an_error_the_model_still_works(folder, monkeypatch) -> None:
     def fail(count: int) -> None:
         raise ValueError("no")
 
-    texts = (ids, np.array([3]))
+    texts = Padded(ids, np.array([3]))
     expected = backend.pool([texts], "cls", lambda count: None)
     for _ in range(3):
         with pytest.raises(ValueError, match="no"):
             backend.pool([texts], "cls", fail)
         with monkeypatch.context() as patch:
-            patch.setattr("weixing.inference.backends._pooled", lambda *_: 1 / 0)
-            patch.setattr("weixing.inference.backends.masked_lm_logits", lambda *_: 1 / 0)
+            patch.setattr("weixing.inference.compiled_backend.pooled", lambda *_: 1 / 0)
+            patch.setattr("weixing.inference.compiled_backend.masked_lm_logits", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 backend.pool([texts], "cls", lambda count: None)
             with pytest.raises(ZeroDivisionError):

@@ -27,7 +27,15 @@ def test_sorting_leaves_no_text_longer_than_one_of_the_batch_before(lengths: lis
 
 
 def test_padding_is_on_the_right_and_the_lengths_are_told() -> None:
-    ids, lengths = pad([np.array([2, 7, 8, 3]), np.array([2, 3])], pad_id=9)
-    assert ids.tolist() == [[2, 7, 8, 3], [2, 3, 9, 9]]
-    assert lengths.tolist() == [4, 2]
-    assert ids.dtype == np.int64
+    batch = pad([np.array([2, 7, 8, 3]), np.array([2, 3])], pad_id=9)
+    assert batch.ids.tolist() == [[2, 7, 8, 3], [2, 3, 9, 9]]
+    assert batch.lengths.tolist() == [4, 2]
+    assert batch.real.tolist() == [[True] * 4, [True, True, False, False]]
+    assert batch.ids.dtype == np.int64
+    assert not batch.kinds.any()
+
+
+def test_the_second_text_of_a_pair_is_of_the_other_kind_and_padding_is_of_the_first() -> None:
+    batch = pad([np.arange(6), np.arange(4)], pad_id=9, firsts=np.array([2, 3]))
+    assert batch.kinds.tolist() == [[0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 0, 0]]
+    assert batch.kinds.dtype == np.int64

@@ -10,7 +10,7 @@ folder. Without it transformers makes a new random one at each load. The price: 
 has no pooler, lists these two keys as not used, as it does for Google's own BERT. Read back, an identity is no pooler.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 
 from weixing.errors import UserError
 from weixing.files import atomic_folder, read_json
-from weixing.formats.bert import Bert, bert_of
+from weixing.formats.bert import Bert, Part, bert_of
 from weixing.formats.huggingface_description import (
     CONFIG,
     FOLDED,
@@ -95,7 +95,12 @@ def require_masked_lm(model: MaskedLanguageModel | Encoder, where: str | Path | 
     """
     if isinstance(model, MaskedLanguageModel):
         return model
-    raise UserError(
+    raise no_masked_lm(where)
+
+
+def no_masked_lm(where: str | Path | None = None) -> UserError:
+    """What to tell the user who wants tokens of a model without a masked-LM head."""
+    return UserError(
         "this model has no masked-LM head (cls.predictions.*), so it cannot predict tokens",
         where=where,
         accepted="a masked language model, such as the one that a classifier was fine-tuned from",
@@ -109,17 +114,29 @@ def import_model(folder: Path) -> tuple[MaskedLanguageModel | Encoder, Vocabular
     What is left aside, other heads among it, is said on stderr.
 
     Raises:
+        UserError: as `import_source`.
+    """
+    source = import_source(folder, used=["head"])
+    assert source.vocabulary
+    return source.bert.masked_lm() if "head" in source.bert.parts else source.bert.encoder, source.vocabulary
+
+
+def import_source(folder: Path, used: Collection[Part]) -> Source:
+    """The model in `folder` with its vocabulary and every part that it has.
+
+    Args:
+        used: the parts that the caller has a use for; what else there is is said on stderr.
+
+    Raises:
         UserError: a file is missing or damaged; config.json describes what this project does not build, or disagrees
             with the tensors; a tensor is missing, or unknown.
     """
     source = read_folder(folder, any_head=True)
-    assert source.vocabulary
     if not source.lower_case:
         say(f"{source.where}: its tokenizer keeps capitals; here texts are lower-cased")
-    aside = set(source.left_aside.values()) | {name for name in source.bert.parts if name != "head"}
+    aside = set(source.left_aside.values()) | {name for name in source.bert.parts if name not in used}
     _say_what_is_left_out(source, sorted(aside))
-    model = source.bert.masked_lm() if "head" in source.bert.parts else source.bert.encoder
-    return model, source.vocabulary
+    return source
 
 
 def import_classifier(folder: Path) -> tuple[Classifier, Vocabulary, list[str]]:

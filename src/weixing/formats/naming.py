@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from weixing.errors import UserError
-from weixing.formats.bert import encoder_of
-from weixing.formats.huggingface import FILES_READ, import_model, require_masked_lm
+from weixing.formats.bert import bert_of, encoder_of
+from weixing.formats.huggingface import FILES_READ, import_model, import_source, require_masked_lm
 from weixing.formats.huggingface_description import CONFIG, TOKENIZER_CONFIG, VOCABULARY
+from weixing.formats.source import Source
 from weixing.formats.weight_files import IN_ORDER, shard_names
 from weixing.hub import cached, download, is_hub_id
 from weixing.model.encoder import Encoder
@@ -79,6 +80,14 @@ def load_model(
             action=f"Prepare the data with this model's own vocabulary: --vocab {name}",
         )
     return model, its_vocabulary
+
+
+def load_source(name: str) -> Source:
+    """The model called `name` with its vocabulary and every part that can be put to use; else as `load_model`."""
+    if parse_shape(name) is not None:
+        model, vocabulary = load_model(name)
+        return Source(bert_of(model).eval(), "fresh weights", Path(name), vocabulary)
+    return import_source(find_model_folder(name), used=["head", "pooler", "classifier"])
 
 
 def _refuse_a_folder_called(name: str) -> None:

@@ -1,22 +1,29 @@
-"""A loaded model: `fill_mask` and `features`, with the results that transformers gives.
+"""A loaded model: `fill_mask`, `features` and `classify`, with the results that transformers gives.
 
 Reads model files and may download them (through `formats.naming`); `weixing.inference.backends` compute.
+
+Shapes: B texts, T positions, H hidden units, L labels.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+from torch import nn
 
 from weixing.errors import UserError
-from weixing.formats.bert import encoder_of
-from weixing.formats.huggingface import require_masked_lm
-from weixing.formats.naming import load_model
-from weixing.inference.backends import Backend, CompiledBackend, Pooling, TorchBackend
+from weixing.files import read_json
+from weixing.formats.bert import AnyModel, Bert, bert_of
+from weixing.formats.huggingface import no_masked_lm
+from weixing.formats.huggingface_description import CONFIG
+from weixing.formats.naming import load_source
+from weixing.inference.backends import Backend, Pooling
 from weixing.inference.batching import batches, pad
-from weixing.model.encoder import Encoder
-from weixing.model.heads import MaskedLanguageModel
-from weixing.progress import say
+from weixing.inference.classification import Labels, classifier_logits, labels_of
+from weixing.inference.compiled_backend import CompiledBackend
+from weixing.inference.encoding import encode_pairs, encode_texts
+from weixing.inference.torch_backend import TorchBackend
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.devices import Precision, has_bf16, pick_device, pick_precision
@@ -45,48 +52,68 @@ def load(name: str, backend: str = "auto", precision: str = "float32") -> "Model
         )
     if precision == "bf16" and not has_bf16(device):
         precision = "float32"
-    model, vocabulary = load_model(name)
-    return Model(model.to(device).eval(), vocabulary, backend, pick_precision(precision, device))
+    source = load_source(name)
+    assert source.vocabulary
+    labels = None
+    if source.labels is not None:
+        config = source.where / CONFIG
+        problem = read_json(config, "Hugging Face model configuration").get("problem_type")
+        labels = labels_of(source.labels, problem, config)
+    return Model(
+        source.bert.to(device), source.vocabulary, backend, pick_precision(precision, device), labels, source.where
+    )
 
 
 class Model:
-    """A masked language model, or an encoder alone, with its tokenizer.
+    """A BERT model with its tokenizer: masked language model, classifier, or encoder alone.
 
     Texts are cut to the model's positions, said once a call on stderr.
 
     In a text, [MASK], [SEP] and the like mean the special tokens, as in transformers.
 
+    Several threads may use it at once.
+
     Args:
         model: in evaluation mode, on its device.
         vocabulary: its own.
         backend, precision: as in `load`.
+        labels: of its classifier's outputs.
+        where: what to name in errors.
     """
 
     def __init__(
         self,
-        model: MaskedLanguageModel | Encoder,
+        model: AnyModel | Bert,
         vocabulary: Vocabulary,
         backend: str = "auto",
         precision: Precision = "float32",
+        labels: Labels | None = None,
+        where: Any = None,
     ) -> None:
-        self.model, self.vocabulary, self.tokenizer = model, vocabulary, Tokenizer(vocabulary)
-        self.encoder = encoder_of(model)
-        self.shape = self.encoder.shape
+        self.bert = model if isinstance(model, Bert) else bert_of(model)
+        self.vocabulary, self.tokenizer, self.labels, self.where = vocabulary, Tokenizer(vocabulary), labels, where
+        self.encoder, self.shape = self.bert.encoder, self.bert.shape
         on_cpu = self.encoder.embeddings.token.weight.device.type == "cpu"
         self.backend: Backend = (
-            TorchBackend(model, precision) if backend == "torch" or not on_cpu else CompiledBackend(model, precision)
+            TorchBackend(self.bert, precision)
+            if backend == "torch" or not on_cpu
+            else CompiledBackend(self.bert, precision)
         )
         self.precision = self.backend.precision
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Token ids int32 [T] of each text, [CLS] and [SEP] around them, no longer than the model's positions."""
-        ids, offsets = self.tokenizer.encode_batch(texts, specials=True)
-        most = self.shape.positions - 2
-        if longer := int((np.diff(offsets) > most).sum()):
-            say(f"{longer} of {len(texts)} texts cut to the first {most} tokens, all that the model can read")
-        start, end = (np.array([special], np.int32) for special in (self.vocabulary.cls_id, self.vocabulary.sep_id))
-        rows = np.split(ids, offsets[1:-1]) if len(texts) else []
-        return [np.concatenate([start, row[:most], end]) for row in rows]
+        """Token ids int32 [T] of each text, as `encode_texts` gives them."""
+        return encode_texts(self.tokenizer, texts, self.shape.positions)
+
+    def encode_pairs(self, texts: Sequence[str], second_texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Token ids int32 [T] of each pair, and positions of the first texts, as `encoding.encode_pairs` gives them.
+
+        Raises:
+            UserError: as there; or the model has one token type.
+        """
+        if self.shape.token_types < 2:
+            raise UserError("pairs of texts for a model of one token type", where=self.where, accepted="a model of two")
+        return encode_pairs(self.tokenizer, texts, second_texts, self.shape.positions)
 
     def fill_mask(self, text: str, top_k: int = 5) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Likely tokens for each [MASK], as `transformers.pipeline("fill-mask")` gives them.
@@ -97,9 +124,10 @@ class Model:
 
         Raises:
             UserError: the text has no [MASK] in the part that the model can read, `top_k` is no possible number, or
-                the model is an encoder alone.
+                the model has no masked-LM head.
         """
-        require_masked_lm(self.model)
+        if self.bert.head is None:
+            raise no_masked_lm(self.where)
         if not 1 <= top_k <= len(self.vocabulary):
             raise UserError(f"top_k {top_k}", accepted=f"1 to {len(self.vocabulary)}, the size of the vocabulary")
         ids = self.encode([text])[0].astype(np.int64)
@@ -144,23 +172,81 @@ class Model:
         Raises:
             UserError: there is no such pooling, or `texts` is one string.
         """
-        if isinstance(texts, str):
-            raise UserError("one text in place of a list of texts", accepted='a list, such as ["输入任意文本内容"]')
         return self.pool(self.encode(texts), pooling, batch_tokens=batch_tokens)
+
+    def classify(
+        self, texts: Sequence[str], second_texts: Sequence[str] | None = None, top_k: int | None = None
+    ) -> list[list[dict[str, Any]]]:
+        """Labels of texts, or of pairs of texts, as ``pipeline("text-classification", top_k=None)`` gives them.
+
+        Args:
+            second_texts: of pairs.
+            top_k: how many labels; None: all.
+
+        Returns:
+            For each text ``{"label", "score"}``, highest score first: probabilities, which sum to 1 where one label
+            holds; of a model of numbers the number.
+
+        Raises:
+            UserError: the model has no classifier, or not as many second texts as first ones.
+        """
+        if top_k is not None and top_k < 1:
+            raise UserError(f"top_k {top_k}", accepted="1 or more")
+        labels = self.require_labels()
+        return [labels.named(row, top_k) for row in self.scores(texts, second_texts).tolist()]
+
+    def scores(
+        self,
+        texts: Sequence[str],
+        second_texts: Sequence[str] | None = None,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        on_batch: Callable[[int], None] = lambda texts: None,
+    ) -> np.ndarray:
+        """Scores of all labels, float32 [texts, L], in the order of `labels.names`; else as `classify`."""
+        labels = self.require_labels()
+        rows, firsts = (self.encode(texts), None) if second_texts is None else self.encode_pairs(texts, second_texts)
+        first = self.pool(rows, "cls", firsts=firsts, batch_tokens=batch_tokens, on_batch=on_batch)
+        pooler, classifier = cast(nn.Module, self.bert.pooler), cast(nn.Module, self.bert.classifier)
+        with torch.inference_mode():
+            tokens = torch.from_numpy(np.asarray(first)).to(self.encoder.embeddings.token.weight.device)
+            return labels.scores(classifier_logits(pooler, classifier, tokens)).cpu().numpy()
+
+    def require_labels(self) -> Labels:
+        """What the outputs of its classifier mean.
+
+        Raises:
+            UserError: it has none.
+        """
+        if self.labels is None:
+            raise UserError(
+                "this model has no classifier of texts (bert.pooler.*, classifier.*)",
+                where=self.where,
+                accepted="a model that was fine-tuned: weixing finetune --model … --train … --dev … --out FOLDER",
+            )
+        return self.labels
 
     def pool(
         self,
         rows: Sequence[np.ndarray],
         pooling: Pooling = "mean",
         *,
+        firsts: np.ndarray | None = None,
         batch_tokens: int = BATCH_TOKENS,
         on_batch: Callable[[int], None] = lambda texts: None,
     ) -> np.ndarray | list[np.ndarray]:
-        """`features` of texts that `encode` made into token ids; `on_batch` hears how many texts each batch had."""
+        """`features` of texts, or pairs, that are token ids; `on_batch` hears how many texts each batch had.
+
+        Args:
+            rows, firsts: as `encode` or `encode_pairs` gives them.
+        """
         if pooling not in POOLINGS:
             raise UserError(f"pooling {pooling!r}", accepted=", ".join(POOLINGS))
         groups = list(batches([len(row) for row in rows], batch_tokens))
-        padded = [pad([rows[i] for i in group], self.vocabulary.pad_id) for group in groups]
+        padded = [
+            pad([rows[i] for i in group], self.vocabulary.pad_id, None if firsts is None else firsts[group])
+            for group in groups
+        ]
         results = self.backend.pool(padded, pooling, on_batch)
         if pooling == "tokens":
             matrices = {
