@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from weixing.cli import convert, features, fill_mask, finetune, inspect, prepare, pretrain, table, vocab, zoo
+from weixing.cli import convert, features, fill_mask, finetune, inspect, prepare, pretrain, table, tasks, vocab, zoo
 from weixing.cli import demo as demo_verb
 from weixing.errors import UserError
 
@@ -30,6 +30,7 @@ app.command("prepare")(prepare.run)
 app.command("pretrain")(pretrain.run)
 app.command("convert")(convert.run)
 app.command("inspect")(inspect.run)
+app.command("tasks")(tasks.run)
 app.command("finetune")(finetune.run)
 app.command("table")(table.run)
 app.command("fill-mask")(fill_mask.run)

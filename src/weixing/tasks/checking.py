@@ -39,7 +39,8 @@ def load_named(task: NamedTask, data: Path) -> Task:
     Raises:
         UserError: a file is missing or malformed, or training and dev do not fit together.
     """
-    train, dev = (_read(task, split, data) for split in ("train", "dev"))
+    folder = folder_of(task, data)
+    train, dev = (_read(task, split, data, folder) for split in ("train", "dev"))
     state, findings = _judge(task, {"train": train, "dev": dev})
     same_labels = set(train.labels) | set(dev.labels) <= set(task.labels)
     named: DataState = "altered" if state == "missing" else state
@@ -47,12 +48,17 @@ def load_named(task: NamedTask, data: Path) -> Task:
 
 
 def check(task: NamedTask, data: Path) -> Check:
-    """Compare what `data` holds of a task with what was published; a file that cannot be read is a finding."""
+    """Compare what `data` holds of a task with what was published; a file that cannot be read is a finding.
+
+    Raises:
+        UserError: there is no folder `data`.
+    """
+    folder = folder_of(task, data)
     examples: dict[str, Examples] = {}
     broken: list[tuple[State, str]] = []
     for split in ("train", "dev"):
         try:
-            examples[split] = _read(task, split, data)
+            examples[split] = _read(task, split, data, folder)
         except MissingFile as error:
             broken.append(("missing", str(error)))
         except UserError as error:
@@ -81,8 +87,7 @@ class MissingFile(UserError):
     """There is no file of a split."""
 
 
-def _read(task: NamedTask, split: str, data: Path) -> Examples:
-    folder = folder_of(task, data)
+def _read(task: NamedTask, split: str, data: Path, folder: Path | None) -> Examples:
     if folder is None:
         raise MissingFile(
             f"there is no folder {task.name}",

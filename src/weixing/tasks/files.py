@@ -176,7 +176,7 @@ def _labels_of(train: Examples) -> tuple[str, ...]:
     if train.kind == "multi-label" and labels:
         return labels
     if len(labels) < 2:
-        left_out = f" ({train.left_out} rows with the label {NO_LABEL!r} were left out)" if train.left_out else ""
+        left_out = f" (rows with {NO_LABEL!r}, left out: {train.left_out})" if train.left_out else ""
         raise UserError(
             f"every training row has the label {labels[0]!r}{left_out}" if labels else "no training row has a class",
             where=train.path,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from weixing.errors import UserError
-from weixing.tasks.rows import ACCEPTED_JSON, Layout, Row, numbered_lines, require_text, short
+from weixing.tasks.rows import ACCEPTED_JSON, Layout, Row, numbered_lines, require_text, short, some
 
 SINGLE, PAIR = "sentence", ("sentence1", "sentence2")
 
@@ -19,14 +19,16 @@ def json_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
     """
     keys: tuple[str, ...] = ()
     label_key = layout.label or "label"
+    usual = layout.text is None and layout.label is None
+    accepted = ACCEPTED_JSON if usual else "the keys that --text, --text-pair and --label name, in every object"
     for number, line in numbered_lines(text):
         where = f"{path}:{number}"
         row = _object(line, where)
         keys = keys or _text_keys(row, layout)
-        texts = [_text(row.get(key), where, key, line) for key in keys]
+        texts = [_text(row, key, where, accepted) for key in keys]
         label = row.get(label_key)
         if isinstance(label, bool) or not isinstance(label, str | int | float | list) or label == "":
-            raise UserError(f'no "{label_key}": {short(line)}', where=where, accepted=_accepted(layout))
+            raise UserError(f'no "{label_key}": {short(line)}', where=where, accepted=accepted)
         if len(texts) == 2 and not all(isinstance(text, str) for text in texts):
             raise UserError("a list of words in a pair of texts", where=where, accepted="two texts")
         yield Row(number, texts[0], texts[1] if len(texts) == 2 else None, label)  # type: ignore[arg-type]
@@ -48,14 +50,12 @@ def _text_keys(first: dict[str, Any], layout: Layout) -> tuple[str, ...]:
     return PAIR if PAIR[0] in first else (SINGLE,)
 
 
-def _text(value: object, where: str, key: str, line: str) -> str | list[str]:
+def _text(row: dict[str, Any], key: str, where: str, accepted: str) -> str | list[str]:
     """A text, or its words."""
+    value = row.get(key)
     if isinstance(value, str):
         return require_text(value, where, f'"{key}"')
     if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
         return [require_text(word, where, f'a word of "{key}"') for word in value]
-    raise UserError(f'no text "{key}": {short(line)}', where=where, accepted=ACCEPTED_JSON)
-
-
-def _accepted(layout: Layout) -> str:
-    return ACCEPTED_JSON if layout.label is None else "the key that --label names, in every object"
+    found = f"the keys are {some(tuple(row))}" if key not in row else f"it is {short(json.dumps(value))}"
+    raise UserError(f'no text "{key}": {found}', where=where, accepted=accepted)

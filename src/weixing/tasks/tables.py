@@ -84,7 +84,9 @@ def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise UserError(
-                f"no CSV: {error}", where=f"{path}:{line}", accepted='fields in "…" where they hold a comma or a "'
+                f"no CSV: {str(error).partition(' - ')[0]}",
+                where=f"{path}:{line}",
+                accepted='fields in "…" where they hold a comma, a " or a line end',
             ) from None
         if fields:
             yield line, fields
