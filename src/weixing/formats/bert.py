@@ -13,27 +13,39 @@ import torch
 from torch import Tensor, nn
 
 from weixing.model.encoder import Encoder
-from weixing.model.heads import Classifier, MaskedLanguageModel, MaskedLanguageModelHead
+from weixing.model.heads import (
+    AnyClassifier,
+    Classifier,
+    MaskedLanguageModel,
+    MaskedLanguageModelHead,
+    ProblemType,
+    TokenClassifier,
+)
 from weixing.zoo import Shape
 
-AnyModel = MaskedLanguageModel | Classifier | Encoder
-Part = Literal["head", "pooler", "next_sentence", "classifier"]
+AnyModel = MaskedLanguageModel | AnyClassifier | Encoder
+Part = Literal["head", "pooler", "next_sentence", "classifier", "token_classifier"]
 PARTS: dict[Part, str] = {
     "head": "masked-LM head",
     "pooler": "pooler",
     "next_sentence": "next-sentence head",
     "classifier": "classifier",
+    "token_classifier": "classifier of tokens",
 }
 
 
 class Bert(nn.Module):
-    """An encoder with any of four parts on it.
+    """An encoder with any of five parts on it.
 
     Args:
         shape: of the encoder.
         parts: ``head`` (masked LM, decoder tied to the token embedding), ``pooler`` (first token → Linear → tanh),
-            ``next_sentence`` and ``classifier`` (pooled → Linear; both need the pooler).
-        labels: outputs of the classifier.
+            ``next_sentence`` and ``classifier`` (pooled → Linear; both need the pooler), ``token_classifier`` (each
+            token → Linear).
+        labels: outputs of the classifier, of which there is one at most.
+
+    Attributes:
+        problem_type: what the outputs of ``classifier`` mean.
     """
 
     def __init__(self, shape: Shape, parts: Collection[Part], labels: int = 0) -> None:
@@ -44,6 +56,8 @@ class Bert(nn.Module):
         self.pooler = nn.Linear(H, H) if "pooler" in parts else None
         self.next_sentence = nn.Linear(H, 2) if "next_sentence" in parts else None
         self.classifier = nn.Linear(H, labels) if "classifier" in parts else None
+        self.token_classifier = nn.Linear(H, labels) if "token_classifier" in parts else None
+        self.problem_type: ProblemType = "single_label_classification"
 
     @property
     def shape(self) -> Shape:
@@ -55,12 +69,18 @@ class Bert(nn.Module):
         """Those that are there."""
         return [part for part in PARTS if getattr(self, part) is not None]
 
+    @property
+    def labels(self) -> int:
+        """Outputs of the classifier, 0 if there is none."""
+        classifier = self.classifier or self.token_classifier
+        return classifier.out_features if classifier is not None else 0
+
     def forward(self, ids: Tensor, token_types: Tensor, attention: Tensor) -> dict[str, Tensor]:
         """All that the model can say of int64 [B, T] ids and token types; `attention` bool [B, T] is True on tokens.
 
         Returns:
             ``hidden`` [B, T, H], and of the parts that are there ``head`` [B, T, V] logits, ``pooler`` [B, H],
-            ``next_sentence`` [B, 2] and ``classifier`` [B, labels] logits.
+            ``next_sentence`` [B, 2], ``classifier`` [B, labels] and ``token_classifier`` [B, T, labels] logits.
         """
         outputs = {"hidden": self.encoder(ids, token_types, attention)}
         if self.head is not None:
@@ -70,13 +90,15 @@ class Bert(nn.Module):
             for name, part in (("next_sentence", self.next_sentence), ("classifier", self.classifier)):
                 if part is not None:
                     outputs[name] = part(outputs["pooler"])
+        if self.token_classifier is not None:
+            outputs["token_classifier"] = self.token_classifier(outputs["hidden"])
         return outputs
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> "Bert":
         """The same model with other weights, by the names of `state_dict`, which it takes and does not copy."""
-        labels = 0 if self.classifier is None else self.classifier.out_features
         with torch.device("meta"):
-            other = Bert(self.shape, self.parts, labels)
+            other = Bert(self.shape, self.parts, self.labels)
+        other.problem_type = self.problem_type
         other.load_state_dict(dict(weights), assign=True)
         return other.eval()
 
@@ -88,11 +110,15 @@ class Bert(nn.Module):
         model.encoder, model.head = self.encoder, self.head
         return model
 
-    def classifier_model(self) -> Classifier:
-        """Encoder, pooler and classifier, which must be there; the parameters are shared."""
+    def classifier_model(self) -> AnyClassifier:
+        """Encoder, and pooler and classifier, or classifier of tokens, which must be there; parameters are shared."""
+        if self.token_classifier is not None:
+            of_tokens = TokenClassifier(self.encoder, 1)
+            of_tokens.output = self.token_classifier
+            return of_tokens
         assert self.pooler is not None
         assert self.classifier is not None
-        model = Classifier(self.encoder, 1)
+        model = Classifier(self.encoder, 1, self.problem_type)
         model.dense, model.output = self.pooler, self.classifier
         return model
 
@@ -109,10 +135,14 @@ def bert_of(model: AnyModel) -> Bert:
         parts["head"] = model.head
     elif isinstance(model, Classifier):
         parts |= {"pooler": model.dense, "classifier": model.output}
+    elif isinstance(model, TokenClassifier):
+        parts["token_classifier"] = model.output
     encoder = encoder_of(model)
     with torch.device("meta"):
         bert = Bert(encoder.shape, parts, labels=1)
     bert.encoder = encoder
     for name, part in parts.items():
         setattr(bert, name, part)
+    if isinstance(model, Classifier):
+        bert.problem_type = model.problem_type
     return bert

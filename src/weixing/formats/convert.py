@@ -146,9 +146,9 @@ def _check(source: Source, to: Target, options: Options) -> None:
     if to != "onnx" and (options.head or options.precision != "fp32"):
         raise UserError(f"--head or --precision for --to {to}", accepted="--to onnx")
     if options.labels is not None:
-        if source.bert.classifier is None:
+        count = source.bert.labels
+        if not count:
             raise UserError("--labels for a model without a classifier", where=source.where)
-        count = source.bert.classifier.out_features
         if len(options.labels) != count or len(set(options.labels)) != count:
             raise UserError(f"labels {list(options.labels)}", where="--labels", accepted=f"{count} names, each once")
     if options.as_published and to != "uer" and source.original is None:
@@ -156,6 +156,8 @@ def _check(source: Source, to: Target, options: Options) -> None:
     if to in ("keras", "uer") and source.bert.shape.token_types != 2:
         kinds = source.bert.shape.token_types
         raise UserError(f"--to {to} for a model of {kinds} token types", where=source.where, accepted="2, always")
+    if to == "uer" and source.bert.token_classifier is not None:
+        raise UserError("--to uer for a classifier of tokens", where=source.where, accepted="hf, tf, keras")
     if options.as_published and to == "uer" and source.folded and source.original is None:
         raise UserError(
             "--as-published for a model whose LayerNorms were folded when it came from UER-py",

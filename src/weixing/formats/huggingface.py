@@ -27,6 +27,7 @@ from weixing.formats.huggingface_description import (
     VOCABULARY,
     labels_of,
     lower_case_of,
+    problem_type_of,
     shape_of_config,
     write_description,
 )
@@ -35,7 +36,7 @@ from weixing.formats.source import Source, require_vocabulary
 from weixing.formats.tensors import NOT_LEARNT, Tensors
 from weixing.formats.weight_files import OLD_WEIGHTS, WEIGHTS, read_weights, weights_in
 from weixing.model.encoder import Encoder
-from weixing.model.heads import Classifier, MaskedLanguageModel
+from weixing.model.heads import AnyClassifier, MaskedLanguageModel
 from weixing.progress import say
 from weixing.text.vocabulary import Vocabulary, vocabulary_in
 
@@ -63,9 +64,11 @@ def export_masked_lm(
 
 
 def export_classifier(
-    model: Classifier, vocabulary: Vocabulary, labels: Sequence[str], folder: Path, *, overwrite: bool = False
+    model: AnyClassifier, vocabulary: Vocabulary, labels: Sequence[str], folder: Path, *, overwrite: bool = False
 ) -> None:
-    """Write a folder that transformers opens as BertForSequenceClassification, then read it back and compare.
+    """Write a folder that transformers opens, then read it back and compare.
+
+    It is a BertForSequenceClassification of the model's problem type there, or a BertForTokenClassification.
 
     Args:
         labels: the name of each output, in order.
@@ -139,8 +142,8 @@ def import_source(folder: Path, used: Collection[Part]) -> Source:
     return source
 
 
-def import_classifier(folder: Path) -> tuple[Classifier, Vocabulary, list[str]]:
-    """The classifier in `folder`, its vocabulary, and the name of each of its outputs.
+def import_classifier(folder: Path) -> tuple[AnyClassifier, Vocabulary, list[str]]:
+    """The classifier of texts or tokens in `folder`, its vocabulary, and the name of each of its outputs.
 
     Raises:
         UserError: as `import_model`; there is no classifier; or config.json does not name its labels.
@@ -174,9 +177,11 @@ def read_folder(folder: Path, *, vocabulary: Vocabulary | None = None, any_head:
             where=folder / VOCABULARY,
             action="Put the vocabulary that the model was trained with beside it",
         )
-    tensors = tensors_of(folder)
+    tensors = tensors_of(folder).described_by(config)
     bert, left_aside = tensors.bert(shape, told_by=CONFIG, any_head=any_head)
     labels = labels_of(bert, config, where)
+    if bert.classifier is not None:
+        bert.problem_type = problem_type_of(bert, config, where)
     folded = config.get(FOLDED)
     return Source(
         bert, "Hugging Face folder", folder, vocabulary, labels, tensors.dtype, left_aside=left_aside,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 
@@ -11,6 +11,7 @@ from weixing.errors import UserError
 from weixing.files import read_json, write_json
 from weixing.formats.bert import Bert
 from weixing.model.encoder import LAYER_NORM_EPSILON
+from weixing.model.heads import ProblemType
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
@@ -44,13 +45,14 @@ def write_description(
     config = _config(bert.shape) | {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     config |= {"architectures": [_architecture(bert)], "pad_token_id": vocabulary.pad_id}
     config |= {"dtype": str(dtype).removeprefix("torch.")} | dict(more_config)
-    if bert.classifier is not None:
-        outputs = bert.classifier.out_features
+    if outputs := bert.labels:
         labels = [f"LABEL_{number}" for number in range(outputs)] if labels is None else labels
         if len(labels) != outputs or len(set(labels)) != len(labels):
             raise UserError(f"labels {list(labels)}", accepted=f"{outputs} names, each once")
         config["id2label"] = {str(number): label for number, label in enumerate(labels)}
         config["label2id"] = {label: number for number, label in enumerate(labels)}
+    if bert.classifier is not None:
+        config["problem_type"] = bert.problem_type
     write_json(folder / CONFIG, config)
     vocabulary.write(folder / VOCABULARY)
     Tokenizer(vocabulary).hugging_face(lower_case).save(str(folder / "tokenizer.json"))
@@ -122,9 +124,9 @@ def labels_of(bert: Bert, config: dict[str, Any], where: Path) -> list[str] | No
     Raises:
         UserError: the config names none, or not as many as there are outputs.
     """
-    if bert.classifier is None:
+    outputs = bert.labels
+    if not outputs:
         return None
-    outputs = bert.classifier.out_features
     try:
         its_names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # where left out: transformers' default
         names = {int(number): str(label) for number, label in its_names.items()}
@@ -140,6 +142,21 @@ def labels_of(bert: Bert, config: dict[str, Any], where: Path) -> list[str] | No
     return labels
 
 
+def problem_type_of(bert: Bert, config: dict[str, Any], where: Path) -> ProblemType:
+    """What a config says that the outputs of a classifier of texts mean; where it is silent, as transformers has it.
+
+    Raises:
+        UserError: it is nothing that transformers knows.
+    """
+    found = config.get("problem_type")
+    if found is None:
+        return "regression" if bert.labels == 1 else "single_label_classification"
+    for known in get_args(ProblemType):
+        if found == known:
+            return cast(ProblemType, known)
+    raise UserError(f"problem_type is {found!r}", where=where, accepted=", ".join(get_args(ProblemType)))
+
+
 def lower_case_of(folder: Path) -> bool:
     """Whether the tokenizer of a folder ignores capitals, as BERT's do unless they say otherwise."""
     file = folder / TOKENIZER_CONFIG
@@ -151,13 +168,16 @@ def _architecture(bert: Bert) -> str:
     """The class of transformers that has just these parts, or the nearest that has no more."""
     if bert.head is not None:
         return "BertForMaskedLM" if bert.next_sentence is None else "BertForPreTraining"
+    if bert.token_classifier is not None:
+        return "BertForTokenClassification"
     return "BertModel" if bert.classifier is None else "BertForSequenceClassification"
 
 
 def _card(bert: Bert) -> str:
     """A short README.md."""
     shape = bert.shape
-    task = "fill-mask" if bert.head else "text-classification" if bert.classifier else "feature-extraction"
+    tasks = {"head": "fill-mask", "classifier": "text-classification", "token_classifier": "token-classification"}
+    task = next((tasks[part] for part in bert.parts if part in tasks), "feature-extraction")
     size = shape.name if shape.is_regular else f"{shape.name}, {shape.heads} heads"
     return (
         f"---\nlanguage: zh\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n"

@@ -1,6 +1,7 @@
 """The key table: each tensor of a `Bert` under Hugging Face's names, in both directions. Pure values: opens no files.
 
-Names on their side are those of transformers' BertForPreTraining and BertForSequenceClassification. Other formats are
+Names on their side are those of transformers' BertForPreTraining and BertForSequenceClassification; the classifier of
+BertForTokenClassification has the same name as that of texts. Other formats are
 tables from these names to their own, so that every format is one step from every other.
 """
 
@@ -38,6 +39,7 @@ _PART_MODULES: dict[Part, KeyTable] = {
     "pooler": {"pooler": ("bert.pooler.dense",)},
     "next_sentence": {"next_sentence": ("cls.seq_relationship",)},
     "classifier": {"classifier": ("classifier",)},
+    "token_classifier": {"token_classifier": ("classifier",)},
 }
 _MASKED_LM_BIAS: KeyTable = {"head.bias": ("cls.predictions.bias",)}
 
@@ -71,7 +73,7 @@ def key_table_of(bert: Bert) -> KeyTable:
 
 def all_names(layers: int) -> list[str]:
     """Every name that a tensor of a model of so many layers may have, copies of tied ones included."""
-    return [name for names in key_table(layers, PARTS).values() for name in names] + list(TIED)
+    return list(dict.fromkeys(name for names in key_table(layers, PARTS).values() for name in names)) + list(TIED)
 
 
 def is_norm_weight(name: str) -> bool:

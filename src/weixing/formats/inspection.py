@@ -73,6 +73,8 @@ def inspect(name: str, config: Path | None = None) -> Inspection:
     shape: Shape | None = None
     left_aside = tensors.left_aside
     try:
+        if config is not None and found.format in ("hf", "h5"):
+            tensors = tensors.described_by(read_json(config, "a model configuration"))
         shape = _shape(found, tensors, config)
         if found.format == "uer" and config is not None:
             check(config, shape, tensors.where)

@@ -5,7 +5,7 @@ from pathlib import Path
 from weixing.errors import UserError
 from weixing.files import read_json
 from weixing.formats.bert import Bert
-from weixing.formats.huggingface_description import labels_of, shape_of_config
+from weixing.formats.huggingface_description import labels_of, problem_type_of, shape_of_config
 from weixing.formats.huggingface_keys import key_table_of, to_hugging_face, with_identity_pooler
 from weixing.formats.source import Source
 from weixing.formats.tensorflow_checkpoint import read_checkpoint
@@ -53,8 +53,10 @@ def read_tensorflow(tensors: Tensors, form: str, *, config: Path | None, vocabul
         if tensors.layers > shape.layers:
             accepted = f"{tensors.layers}, as in {tensors.where}"
             raise UserError(f"num_hidden_layers is {shape.layers}", where=config, accepted=accepted)
-    bert, left_aside = tensors.bert(shape, told_by=told_by)
+    bert, left_aside = tensors.described_by(content).bert(shape, told_by=told_by)
     labels = labels_of(bert, content, config) if config is not None and "id2label" in content else None
+    if labels is not None and bert.classifier is not None and config is not None:
+        bert.problem_type = problem_type_of(bert, content, config)
     return Source(
         bert, form, tensors.where, vocabulary, labels, tensors.dtype,
         left_aside=left_aside, heads_assumed=config is None,

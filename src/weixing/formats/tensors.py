@@ -6,8 +6,9 @@ Shapes: V vocabulary entries, H hidden units, F feed-forward units.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ _BEGINNINGS: dict[Part, str] = {
     "next_sentence": "cls.seq_relationship.",
     "classifier": "classifier.",
 }
+_OF_TOKENS = ("BertForTokenClassification", "TFBertForTokenClassification")  # architectures
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,20 @@ class Tensors:
         named: the tensors, under Hugging Face names; those that have none keep their own.
         own_name: what the file calls the tensor of a Hugging Face name, for messages.
         left_aside: tensors that no model has a place for and nobody misses, by their own name, with what they are.
+        of_tokens: whether a classifier among them is known to be one of tokens, as one without a pooler always is.
     """
 
     where: Path
     named: dict[str, Tensor]
     own_name: Callable[[str], str] = lambda name: name
     left_aside: dict[str, str] = field(default_factory=dict)
+    of_tokens: bool = False
+
+    def described_by(self, config: Any) -> "Tensors":
+        """The same, of an architecture that a config.json tells."""
+        architectures = config.get("architectures") if isinstance(config, dict) else None
+        named = architectures if isinstance(architectures, list) else []
+        return replace(self, of_tokens=any(name in _OF_TOKENS for name in named))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -71,8 +81,10 @@ class Tensors:
     def parts(self) -> list[Part]:
         """Parts of a `Bert` that are here, whole or not; a pooler that is the identity was not learnt and is none."""
         found = {part for part, start in _BEGINNINGS.items() if any(name.startswith(start) for name in self.named)}
+        if "classifier" in found and (self.of_tokens or "pooler" not in found):
+            found = found - {"classifier"} | {"token_classifier"}
         needs_pooler: set[Part] = {"next_sentence", "classifier"}
-        if "pooler" not in found:  # as where each token is classified: another kind of classifier
+        if "pooler" not in found:
             found -= needs_pooler
         elif not found & needs_pooler and is_identity(self.named):
             found.remove("pooler")
@@ -211,7 +223,7 @@ class Tensors:
             raise UserError(
                 f"{len(unknown)} tensors that {kind} has no place for: " + ", ".join(own_names[:5]),
                 where=self.where,
-                accepted="an encoder with any of masked-LM head, pooler, next-sentence head and classifier of texts",
+                accepted="an encoder with any of masked-LM head, pooler, next-sentence head and classifier",
             )
         return left
 

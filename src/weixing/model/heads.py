@@ -1,9 +1,9 @@
-"""What sits on the encoder: the masked-LM head and the text classifier. Pure tensor code.
+"""What sits on the encoder: the masked-LM head, the classifier of texts and that of tokens. Pure tensor code.
 
 Shapes: B sequences, T positions, M predicted positions of a row, H hidden units, V vocabulary entries.
 """
 
-from typing import cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,10 @@ from weixing.model.attention import Attention
 from weixing.model.cross_entropy import decoded_cross_entropy
 from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
 from weixing.zoo import Shape
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+"""What the outputs of a classifier of texts mean, in transformers' words: one of several classes (softmax), any number
+of them (a sigmoid each), or numbers as they are."""
 
 
 class MaskedLanguageModelHead(nn.Module):
@@ -94,11 +98,21 @@ class Classifier(nn.Module):
     """First token → Linear(H, H) → tanh → Linear(H, labels), as UER-py finetune/run_classifier.py:36-57 has it.
 
     Dropout before the last layer is 0, as there; `dropout.p` may be set (transformers trains with 0.1 in that place).
+
+    Args:
+        encoder: its own from now on.
+        labels: outputs.
+        problem_type: what they mean; nothing is computed differently.
     """
 
-    def __init__(self, encoder: Encoder, labels: int) -> None:
+    each_token: ClassVar[bool] = False
+
+    def __init__(
+        self, encoder: Encoder, labels: int, problem_type: ProblemType = "single_label_classification"
+    ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.problem_type = problem_type
         self.dense = nn.Linear(encoder.shape.hidden, encoder.shape.hidden)
         self.dropout = nn.Dropout(0.0)
         self.output = nn.Linear(encoder.shape.hidden, labels)
@@ -110,3 +124,30 @@ class Classifier(nn.Module):
     def classify(self, first: Tensor) -> Tensor:
         """Hidden states of the first tokens, [B, H] → logits [B, labels]."""
         return self.output(self.dropout(torch.tanh(self.dense(first))))
+
+
+class TokenClassifier(nn.Module):
+    """Each token → Linear(H, labels), as transformers' BertForTokenClassification has it; without dropout there.
+
+    Args:
+        encoder: its own from now on.
+        labels: outputs.
+    """
+
+    each_token: ClassVar[bool] = True
+
+    def __init__(self, encoder: Encoder, labels: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.output = nn.Linear(encoder.shape.hidden, labels)
+
+    def forward(self, ids: Tensor, token_types: Tensor | None = None, attention: Tensor | None = None) -> Tensor:
+        """[B, T] as in `Encoder.forward` → logits [B, T, labels]."""
+        return self.classify(self.encoder(ids, token_types, attention))
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., H] → logits [..., labels]."""
+        return cast(Tensor, self.output(hidden))
+
+
+AnyClassifier = Classifier | TokenClassifier
