@@ -15,7 +15,9 @@ import torch
 from weixing.formats.naming import load_encoder
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import load_task
-from weixing.tasks.finetune import BETAS, DROPOUT, EPSILON, WARMUP_SHARE, WEIGHT_DECAY, new_classifier
+from weixing.tasks.finetune import BETAS, DROPOUT, EPSILON, WARMUP_SHARE, WEIGHT_DECAY
+from weixing.tasks.losses import Loss
+from weixing.tasks.objectives import objective_for
 from weixing.tasks.steps import AutogradSteps
 from weixing.text.tokenizer import Tokenizer
 from weixing.training.optimizers import UncorrectedAdamW, decay_groups
@@ -29,11 +31,12 @@ torch.manual_seed(seed)
 generator = np.random.default_rng(seed)
 encoder, vocabulary = load_encoder(folder)
 task = load_task("task", task_folder / "train.tsv", task_folder / "dev.tsv")
-train, dev = (encode_examples(part, task.labels, Tokenizer(vocabulary), MAX_LENGTH) for part in (task.train, task.dev))
+objective = objective_for(task)
+train, dev = (encode_examples(part, objective, Tokenizer(vocabulary), MAX_LENGTH) for part in (task.train, task.dev))
 began = time.perf_counter()
-model = new_classifier(encoder, len(task.labels))
+model = objective.model(encoder)
 model.encoder.set_dropout(DROPOUT)
-steps = AutogradSteps(model, "float32")
+steps = AutogradSteps(model, Loss(objective), "float32")
 optimizer = UncorrectedAdamW(decay_groups(model.parameters(), WEIGHT_DECAY), lr=rate, betas=BETAS, eps=EPSILON)
 total, step = epochs * -(-len(train) // batch_size), 0
 for _ in range(epochs):
@@ -46,6 +49,6 @@ for _ in range(epochs):
         step += 1
 batches = [dev.batch(rows, MAX_LENGTH) for rows in torch.arange(len(dev)).split(64)]
 right = sum(
-    int((logits.argmax(1) == batch.labels).sum()) for logits, batch in zip(steps.logits(batches), batches, strict=True)
+    int((logits.argmax(1) == batch.targets).sum()) for logits, batch in zip(steps.logits(batches), batches, strict=True)
 )
 print(json.dumps({"dev_accuracy": 100 * right / len(dev), "seconds": time.perf_counter() - began}))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from weixing.tasks.encoding import encode_examples, truncate_pair
 from weixing.tasks.files import Examples
+from weixing.tasks.objectives import OneClass
 from weixing.text.tokenizer import Tokenizer
 
 
@@ -16,7 +17,7 @@ def examples(texts: list[str], second_texts: list[str] | None = None) -> Example
 
 
 def rows_as_text(tokenizer: Tokenizer, given_examples: Examples, max_length: int) -> list[str]:
-    encoded = encode_examples(given_examples, ["0", "1"], tokenizer, max_length)
+    encoded = encode_examples(given_examples, OneClass(("0", "1")), tokenizer, max_length)
     batch = encoded.batch(torch.arange(len(encoded)), int(encoded.lengths.max()))
     return [
         "".join(f"{token}{kind if real else '.'}" for token, kind, real in zip(tokens, kinds, attention, strict=True))

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ from weixing.model.initialisation import initialise
 from weixing.tasks.cells import Cell, grid
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Task
-from weixing.tasks.finetune import Outcome, fine_tune, predict
+from weixing.tasks.finetune import Outcome, fine_tune
 from weixing.tasks.grid import Summary, run_grid
+from weixing.tasks.logits import logits_of, plain_logits
+from weixing.tasks.losses import Loss
+from weixing.tasks.objectives import objective_for
 from weixing.tasks.results import Result, read_results
-from weixing.tasks.steps import AutogradSteps, make_steps
+from weixing.tasks.steps import make_steps
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.optimizers import uer_adamw
@@ -34,11 +38,12 @@ CELL = Cell(epochs=3, batch_size=16, learning_rate=1e-3, seed=7)
 
 @pytest.fixture
 def tune(encoder: Encoder, task: Task, tokenizer: Tokenizer) -> Callable[[Cell], Outcome]:
-    train, dev = (encode_examples(e, task.labels, tokenizer, 32) for e in (task.train, task.dev))
+    objective = objective_for(task)
+    train, dev = (encode_examples(e, objective, tokenizer, 32) for e in (task.train, task.dev))
 
     def tune(cell: Cell, **options) -> Outcome:
         fixed = {"max_length": 32, "device": CPU, "precision": "float32"}
-        return fine_tune(encoder, train, dev, 2, cell, **(fixed | options))
+        return fine_tune(encoder, train, dev, objective, cell, **(fixed | options))
 
     return tune
 
@@ -72,7 +77,7 @@ def test_a_cell_gives_the_same_number_whatever_was_drawn_before_it(tune, encoder
     torch.rand(3)
     tune(replace(CELL, seed=8))
     second = tune(CELL)
-    assert np.array_equal(first.probabilities, second.probabilities)
+    assert np.array_equal(first.predictions, second.predictions)
     assert first.epoch_losses == second.epoch_losses
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -84,7 +89,7 @@ def test_a_cell_repeats_bit_for_bit_on_one_core_and_on_two(tune, cores: int, pre
     torch.set_num_threads(cores)  # of this test alone: see tests/conftest.py
     outcomes = [tune(replace(CELL, epochs=2), precision=precision) for _ in range(2)]
     assert outcomes[0].epoch_losses == outcomes[1].epoch_losses
-    assert np.array_equal(outcomes[0].probabilities, outcomes[1].probabilities)
+    assert np.array_equal(outcomes[0].predictions, outcomes[1].predictions)
     for first, second in zip(*(outcome.model.parameters() for outcome in outcomes), strict=True):
         assert torch.equal(first, second)
     assert torch.get_num_threads() == cores
@@ -96,16 +101,16 @@ def test_without_dropout_a_cell_is_the_same_by_compiled_passes_and_by_autograd(
     monkeypatch.setattr("weixing.tasks.finetune.DROPOUT", 0.0)
     cell = Cell(epochs=2, batch_size=16, learning_rate=3e-4, seed=7)
     compiled = tune(cell)
-    monkeypatch.setattr("weixing.tasks.finetune.Workers", lambda: None)
+    monkeypatch.setattr("weixing.tasks.finetune.Workers", lambda count: None)
     autograd = tune(cell)
     assert compiled.epoch_losses == pytest.approx(autograd.epoch_losses, rel=1e-5)
-    np.testing.assert_allclose(compiled.probabilities, autograd.probabilities, atol=1e-4)
+    np.testing.assert_allclose(compiled.predictions, autograd.predictions, atol=1e-4)
 
 
 def test_the_seed_matters_and_the_global_random_state_does_not_move(tune) -> None:
     state = torch.get_rng_state()
     first, second = tune(CELL), tune(replace(CELL, seed=8))
-    assert not np.array_equal(first.probabilities, second.probabilities)
+    assert not np.array_equal(first.predictions, second.predictions)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -129,18 +134,21 @@ def test_the_first_update_has_learning_rate_0_the_peak_comes_after_a_tenth_and_t
 
 def test_dev_scores_do_not_depend_on_batches_or_padding(tune, task: Task, tokenizer: Tokenizer) -> None:
     outcome = tune(CELL)
-    dev = encode_examples(task.dev, task.labels, tokenizer, 32)
+    objective = objective_for(task)
+    dev = encode_examples(task.dev, objective, tokenizer, 32)
     outcome.model.eval()
     with torch.no_grad():
         for row in (0, 17, 59):
             alone = dev.batch(torch.tensor([row]), int(dev.lengths[row]))
             logits = outcome.model(alone.ids, alone.token_types)
-            np.testing.assert_allclose(logits.softmax(1)[0].numpy(), outcome.probabilities[row], atol=1e-5)
-    again = predict(make_steps(outcome.model, "float32", 0.1, Workers()), dev, 2, max_length=32)
-    assert np.array_equal(again, outcome.probabilities)
+            np.testing.assert_allclose(logits.softmax(1)[0].numpy(), outcome.predictions[row], atol=1e-5)
+    steps = make_steps(outcome.model, Loss(objective), "float32", 0.1, Workers())
+    again = logits_of(steps.logits, dev, 2, max_length=32).softmax(1).numpy()
+    assert np.array_equal(again, outcome.predictions)
     right = again.argmax(1) == np.array([int(label) for label in task.dev.labels])
     assert outcome.correct == right.sum()
-    assert outcome.epoch_scores[-1] == pytest.approx(100 * right.mean())
+    assert outcome.total == len(dev)
+    assert outcome.score == outcome.epoch_scores[-1] == pytest.approx(100 * right.mean())
 
 
 def test_every_training_row_is_reported(tune) -> None:
@@ -200,10 +208,10 @@ def test_the_exported_model_is_the_best_cell(run, tmp_path: Path, task: Task) ->
     summary = run(cells)
     assert summary.best.cell == CELL
     model, vocabulary, labels = import_classifier(tmp_path / "out" / "model")
-    dev = encode_examples(task.dev, labels, Tokenizer(vocabulary), 32)
-    probabilities = predict(AutogradSteps(model, "float32"), dev, 2, max_length=32)
-    right = (probabilities.argmax(1) == dev.labels.numpy()).sum()
-    assert right == summary.best.correct
+    assert tuple(labels) == task.labels
+    dev = encode_examples(task.dev, objective_for(task), Tokenizer(vocabulary), 32)
+    logits = logits_of(partial(plain_logits, model, "float32"), dev, 2, max_length=32)
+    assert (logits.argmax(1) == dev.targets).sum() == summary.best.correct
 
 
 def test_resuming_leaves_out_what_is_done(run, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from weixing.errors import UserError
@@ -26,6 +25,7 @@ from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Examples, Task
 from weixing.tasks.folder import GridFolder, grid_folder, require_folder
 from weixing.tasks.job import Failed, Finished, Here, Job, Runner
+from weixing.tasks.objectives import Predictions, objective_for
 from weixing.tasks.processes import Processes
 from weixing.tasks.results import Result
 from weixing.tasks.search import Score, Search, halving
@@ -112,11 +112,11 @@ def run_grid(
     places = _count(device) if device.type == "cuda" else max(1, cores // threads)
     machine = {"machine": describe_machine(device), "weixing": version("weixing")}
     with grid_folder(out, before, settings, machine, cells) as folder:
-        tokenizer = Tokenizer(vocabulary)
+        tokenizer, objective = Tokenizer(vocabulary), objective_for(task)
         train, dev = (
-            encode_examples(examples, task.labels, tokenizer, max_length) for examples in (task.train, task.dev)
+            encode_examples(examples, objective, tokenizer, max_length) for examples in (task.train, task.dev)
         )
-        job = Job(shape, encoder.state_dict(), train, dev, len(task.labels), max_length, precision, threads)
+        job = Job(shape, encoder.state_dict(), train, dev, objective, max_length, precision, threads)
         results = _Results(folder, job, task, vocabulary, settings, search)
         expected = [
             cell for some in _rounds(cells, search, lambda cell: 0.0) for cell in some if not folder.result(cell)
@@ -215,27 +215,21 @@ class _Results:
             **({"search": self.search} if self.search else {}),
         }
         result = Result(
-            settings["model"], settings["task"], "dev", "accuracy", outcome.epoch_scores[-1], **asdict(done.cell),
+            settings["model"], settings["task"], "dev", outcome.metric, outcome.score, **asdict(done.cell),
             seconds=outcome.seconds, steps=outcome.steps, correct=outcome.correct, total=len(job.dev), details=details,
         )  # fmt: skip
         export = partial(self._export, done) if done.weights is not None else None
-        self.folder.add(result, self._predictions(outcome.probabilities), export)
+        self.folder.add(result, self._predictions(outcome.predictions), export)
         return result
 
     def _export(self, done: Finished, folder: Path) -> None:
-        export_classifier(done.model(), self.vocabulary, self.task.labels, folder)
+        export_classifier(done.model(), self.vocabulary, self.job.objective.output_names, folder)
 
-    def _predictions(self, probabilities: np.ndarray) -> Iterator[dict[str, Any]]:
-        """One object a dev row: `index` among those that are scored, `line` in the file, probabilities by label id."""
-        dev, labels = self.task.dev, self.task.labels
-        for index, row in enumerate(probabilities):
-            yield {
-                "index": index,
-                "line": dev.lines[index],
-                "label": dev.labels[index],
-                "predicted": labels[int(np.argmax(row))],
-                "probabilities": [round(float(p), 6) for p in row],
-            }
+    def _predictions(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
+        """One object a dev row: `index` among those that are scored, `line` in the file, what was predicted."""
+        dev = self.task.dev
+        for index, described in enumerate(self.job.objective.described(predictions)):
+            yield {"index": index, "line": dev.lines[index], "label": dev.labels[index], **described}
 
 
 class _Cells(Progress):

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from weixing.errors import UserError
 from weixing.model.encoder import Encoder
-from weixing.model.heads import Classifier
+from weixing.model.heads import AnyClassifier
 from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import Encoded
 from weixing.tasks.finetune import Outcome, fine_tune
+from weixing.tasks.objectives import Objective
 from weixing.training.devices import Precision
 from weixing.zoo import Shape
 
@@ -37,7 +38,7 @@ class Job:
     weights: Mapping[str, Tensor]
     train: Encoded
     dev: Encoded
-    labels: int
+    objective: Objective
     max_length: int
     precision: Precision
     threads: int
@@ -62,7 +63,7 @@ class Finished:
     outcome: Outcome
     weights: Mapping[str, Tensor] | None
 
-    def model(self) -> Classifier:
+    def model(self) -> AnyClassifier:
         """The model, which must have been wanted."""
         assert self.weights is not None
         self.outcome.model.load_state_dict(dict(self.weights), assign=True)
@@ -124,13 +125,13 @@ def run_cell(job: Job, cell: Cell, device: torch.device, wanted: float, report: 
     """
     with _torch_threads(job.threads):
         outcome = fine_tune(
-            job.encoder(), job.train, job.dev, job.labels, cell,
-            max_length=job.max_length, device=device, precision=job.precision,
+            job.encoder(), job.train, job.dev, job.objective, cell,
+            max_length=job.max_length, device=device, precision=job.precision, threads=job.threads,
             report=partial(report, cell),
         )  # fmt: skip
     weights = {name: tensor.cpu() for name, tensor in outcome.model.state_dict().items()}
     outcome.model.to("meta")
-    return Finished(cell, outcome, weights if outcome.epoch_scores[-1] >= wanted else None)
+    return Finished(cell, outcome, weights if outcome.score >= wanted else None)
 
 
 def as_it_travels(error: Exception) -> Exception:

@@ -1,4 +1,4 @@
-"""Gradients and predictions of a classifier, in two ways: torch's autograd (any device), and compiled passes (CPU)."""
+"""Gradients and logits of a classifier in two ways: by torch's autograd (any device), and by compiled passes (CPU)."""
 
 import math
 from collections.abc import Mapping
@@ -7,17 +7,18 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from weixing.model.compiled.classifier import ClassifierPass
-from weixing.model.compiled.encoder import Rows, dropout_key
+from weixing.model.compiled.encoder import dropout_key
 from weixing.model.compiled.parallel import ParallelGradients
 from weixing.model.compiled.workers import Workers
-from weixing.model.heads import Classifier
+from weixing.model.heads import AnyClassifier
 from weixing.tasks.batches import width_of
 from weixing.tasks.encoding import Batch
-from weixing.training.devices import Precision, autocast, product_type
+from weixing.tasks.logits import compiled_logits, forward, plain_logits, rows_of
+from weixing.tasks.losses import Loss
+from weixing.training.devices import Precision, product_type
 
 ROWS_AT_ONCE = 8  # of like length; fewer are less padded, more make better use of a core
 
@@ -34,10 +35,10 @@ class Steps(Protocol):
     copies: Mapping[Tensor, np.ndarray]
 
     def gradients(self, batch: Batch, key: int) -> Tensor:
-        """Fill ``grad`` with the gradient of the mean cross entropy and return that; `key` decides what is dropped."""
+        """Fill ``grad`` with the gradient of the mean loss and return that; `key` decides what is dropped."""
 
     def logits(self, batches: list[Batch]) -> list[Tensor]:
-        """Logits [B, labels] of each batch, on the CPU, without dropout."""
+        """Logits of each batch, [B, L] or [B, T, L], on the CPU, without dropout."""
 
 
 class AutogradSteps:
@@ -45,12 +46,12 @@ class AutogradSteps:
 
     Args:
         model: on its device, with its dropout set.
+        loss: of a batch.
         precision: of the matrix products.
     """
 
-    def __init__(self, model: Classifier, precision: Precision) -> None:
-        self.model, self.precision = model, precision
-        self.device = model.output.weight.device
+    def __init__(self, model: AnyClassifier, loss: Loss, precision: Precision) -> None:
+        self.model, self.loss, self.precision = model, loss, precision
         self.workers: Workers | None = None
         self.copies: Mapping[Tensor, np.ndarray] = {}
 
@@ -58,19 +59,14 @@ class AutogradSteps:
         """As in `Steps`."""
         self.model.train()
         self.model.zero_grad()
-        loss = F.cross_entropy(self._logits(batch), batch.labels)
+        logits = forward(self.model, self.precision, batch.repeated(self.loss.passes))
+        loss = self.loss.sum(logits, batch.targets, batch.soft) / self.loss.count(batch.targets)
         loss.backward()
         return loss.detach()
 
-    @torch.no_grad()
     def logits(self, batches: list[Batch]) -> list[Tensor]:
         """As in `Steps`."""
-        self.model.eval()
-        return [self._logits(batch).cpu() for batch in batches]
-
-    def _logits(self, batch: Batch) -> Tensor:
-        with autocast(self.device, self.precision):
-            return self.model(batch.ids, batch.token_types, batch.attention).float()
+        return plain_logits(self.model, self.precision, batches)
 
 
 class CompiledSteps:
@@ -78,55 +74,55 @@ class CompiledSteps:
 
     Args:
         model: on the CPU; its parameters must stay in the memory that they are in.
+        loss: of a batch.
         precision: of the matrix products.
         workers: the cores.
         dropout: of the encoder.
     """
 
-    def __init__(self, model: Classifier, precision: Precision, workers: Workers, dropout: float) -> None:
+    def __init__(
+        self, model: AnyClassifier, loss: Loss, precision: Precision, workers: Workers, dropout: float
+    ) -> None:
         self.workers: Workers | None = workers
-        self.model, self.dropout = model, dropout
+        self.model, self.loss, self.dropout = model, loss, dropout
         self._parallel = ParallelGradients(model, product_type(precision), workers, partial(ClassifierPass, model))
         self.copies: Mapping[Tensor, np.ndarray] = self._parallel.weights.copies
 
     def gradients(self, batch: Batch, key: int) -> Tensor:
         """As in `Steps`."""
         self.model.train()
-        lengths, cores, count = batch.attention.sum(1), self._parallel.workers.count, len(batch.ids)
+        lengths, cores = batch.attention.sum(1), self._parallel.workers.count
         # Every core has its share of the long rows and goes from long to short ones, a few of like length at a time.
         order = torch.argsort(lengths, descending=True, stable=True)
         order = torch.cat([order[core::cores] for core in range(cores)])
         batch, widths = batch[order], lengths[order].numpy()
-        rows = _rows(batch)
+        rows, weight = rows_of(batch, self.model.each_token), 1 / int(self.loss.count(batch.targets))
 
         def work(one: ClassifierPass, part: slice) -> float:
-            some = rows.some(part).narrow(width_of(widths[part], rows.ids.shape[1]))
-            return one.add_gradients(some, batch.labels[part], 1 / count, self.dropout, dropout_key(key, part.start))
+            width = width_of(widths[part], rows.ids.shape[1])
+            cut = (part, slice(width)) if self.model.each_token else part
+            targets, soft = batch.targets[cut], None if batch.soft is None else batch.soft[cut]
+            some = rows.some(part).narrow(width).repeated(self.loss.passes)
 
-        return torch.tensor(math.fsum(self._parallel.run(count, ROWS_AT_ONCE, work)))
+            def loss(logits: Tensor) -> Tensor:
+                return weight * self.loss.sum(logits, targets, soft)
+
+            return one.add_gradients(some, loss, self.dropout, dropout_key(key, part.start))
+
+        at_once = ROWS_AT_ONCE // self.loss.passes
+        return torch.tensor(math.fsum(self._parallel.run(len(batch.ids), at_once, work)))
 
     def logits(self, batches: list[Batch]) -> list[Tensor]:
         """As in `Steps`."""
         self.model.eval()
-        passes = self._parallel.passes
-
-        def work(number: int) -> list[Tensor]:
-            return [passes[number].logits(_rows(batch)) for batch in batches[number :: len(passes)]]
-
-        shares = self._parallel.workers.map(work, range(len(passes)))
-        return [shares[number % len(passes)][number // len(passes)] for number in range(len(batches))]
+        return compiled_logits(self._parallel.passes, self._parallel.workers, batches)
 
 
-def make_steps(model: Classifier, precision: Precision, dropout: float, workers: Workers | None) -> Steps:
+def make_steps(
+    model: AnyClassifier, loss: Loss, precision: Precision, dropout: float, workers: Workers | None
+) -> Steps:
     """By compiled passes if there are `workers` (of a CPU), else by autograd; `dropout`, of the encoder, is set."""
     if workers:
-        return CompiledSteps(model, precision, workers, dropout)
+        return CompiledSteps(model, loss, precision, workers, dropout)
     model.encoder.set_dropout(dropout)
-    return AutogradSteps(model, precision)
-
-
-def _rows(batch: Batch) -> Rows:
-    ids = batch.ids.numpy()
-    lengths = batch.attention.sum(1, keepdim=True).expand_as(batch.ids).contiguous().numpy()
-    first_token = np.zeros((len(ids), 1), np.int64)
-    return Rows.of(ids, kinds=batch.token_types.numpy(), last=lengths, asked=first_token)
+    return AutogradSteps(model, loss, precision)

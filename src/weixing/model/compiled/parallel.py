@@ -18,7 +18,9 @@ from weixing.model.compiled.workers import Workers, evenly
 class HasGradients(Protocol):
     """A pass: what computes for one core, and sums its gradients."""
 
-    gradients: Gradients
+    @property
+    def gradients(self) -> Gradients:
+        """The sums."""
 
 
 Pass = TypeVar("Pass", bound=HasGradients)

@@ -52,3 +52,11 @@ class Rows(NamedTuple):
         """Some of the rows."""
         asked = None if self.asked is None else self.asked[part]
         return Rows(self.ids[part], self.positions[part], self.kinds[part], self.first[part], self.last[part], asked)
+
+    def repeated(self, times: int) -> "Rows":
+        """All rows, and all of them again behind, `times` in all."""
+        if times == 1:
+            return self
+        ids, positions, kinds, first, last = (np.tile(table, (times, 1)) for table in self[:5])
+        asked = None if self.asked is None else np.tile(self.asked, (times, 1))
+        return Rows(ids, positions, kinds, first, last, asked)
