@@ -1,38 +1,52 @@
-"""Models by tasks, beside the published scores: data first, rendered by `weixing.reporting.rendering`. Reads one file,
-the published scores that come with the package.
+"""Models by tasks, beside the published scores: data first, rendered by `weixing.reporting.rendering`. Pure.
 
-The published scores are facts from the model card of uer/chinese_roberta_L-2_H-128 and its four sisters: dev accuracy
-in percent, the best of 18 runs (epochs 3, 5, 8; batch 32, 64; learning rate 3e-5, 1e-4, 3e-4), one seed.
+A score that was chosen as the best of several runs on the dev set is optimistic. So beside it stands the mean over
+the seeds of its setting, which is less so (the seed that won is among them), and how many runs it was chosen from.
 """
 
-import csv
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
+from itertools import groupby
+from typing import Any, NamedTuple
 
+from weixing.reporting.published import OTHER_EDITION, SCORE, SIX_TASKS, published
 from weixing.tasks.results import Result
 
-SIX_TASKS = ("book_review", "chnsenticorp", "lcqmc", "tnews", "iflytek", "ocnli")
-SCORE = "score"  # the plain mean of the six, as the model card has it
+DEV, ACCURACY = "dev", "accuracy"
+COMPLETE, PARTIAL, ALTERED, CUSTOM, UNRECORDED, MISSING = (
+    "complete", "partial", "altered", "custom", "unrecorded", "missing",
+)  # fmt: skip
+STATUSES = (COMPLETE, UNRECORDED, PARTIAL, CUSTOM, ALTERED, MISSING)  # from the best
+COMPARABLE = (COMPLETE, UNRECORDED, PARTIAL)  # with the published scores; a partial one is marked
+SAME_RUN_DETAILS = ("max_length", "train_rows", "data")  # what two runs of one setting share besides the cell
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One model on one task; all None where it was not run. Scores in percent.
+    """One model in one column; what was not run or is not known is None. Scores in percent.
 
     `best` is the highest score of `runs` runs; `epochs`, `batch_size` and `learning_rate` are those it came from.
-    `mean` and `spread` (sample standard deviation, None for one seed) are over the `seeds` with these three, each
-    counted once, with the mean of its runs.
-    `difference` is `best` less `published`. The entry of the task ``score`` has the means of the six tasks.
-    `weights` tells models of one name apart, where the results record it.
+    `mean` and `spread` (sample standard deviation, None for one seed) are over the `seeds` of this setting, each
+    counted once, with the mean of its runs. `rows` are those of the dev set.
+
+    `status` is one of `STATUSES`: what the data of the best run were, ``missing`` where nothing was run; `data_note`
+    says more. `difference` is `best` less `published`, where the two may be compared.
+
+    The entry of the task ``score`` has the means of the six tasks, the fewest seeds and the worst status of them, and
+    names those with other data in `data_note`; its `difference` is the mean over those that have one, which
+    `difference_over` names.
     """
 
     model: str
     shape: str | None
+    weights: str | None
+    column: str
     task: str
+    split: str = DEV
+    metric: str = ACCURACY
+    rows: int | None = None
     runs: int = 0
     best: float | None = None
     epochs: int | None = None
@@ -41,86 +55,128 @@ class Entry:
     seeds: int = 0
     mean: float | None = None
     spread: float | None = None
+    status: str = MISSING
+    data_note: str | None = None
     published: float | None = None
     difference: float | None = None
-    weights: str | None = None
+    difference_over: str | None = None
+
+    @property
+    def has_other_data(self) -> bool:
+        """Whether a public task was run on other data than the public ones in full: a score that is marked."""
+        return self.status in (PARTIAL, ALTERED) or (self.status == CUSTOM and self.column in (SCORE, *SIX_TASKS))
 
 
-@cache
-def published_scores() -> dict[str, dict[str, float]]:
-    """Shape name → task (or ``score``) → published dev score in percent."""
-    text = resources.files("weixing.reporting").joinpath("published_scores.csv").read_text(encoding="utf-8")
-    return {
-        f"{row['layers']}/{row['hidden']}": {task: float(row[task]) for task in (SCORE, *SIX_TASKS)}
-        for row in csv.DictReader(text.splitlines())
-    }
+class _Dev(NamedTuple):
+    """What scores must share to be compared: they stand in one column."""
+
+    task: str
+    split: str
+    metric: str
+    rows: int | None = None  # Result.total
+    digest: str = ""
+
+    @property
+    def title(self) -> str:
+        notes = [
+            *([self.split] if self.split != DEV else []),
+            *([self.metric.replace("_", " ")] if self.metric != ACCURACY else []),
+        ]
+        return f"{self.task} ({', '.join(notes)})" if notes else self.task
 
 
 def table(results: Sequence[Result]) -> list[Entry]:
     """One entry for each model and column, model after model in the order of `results`.
 
-    The columns are the mean and the six tasks, if one of the six was run, then the other tasks by name. A split other
-    than dev is a column of its own, ``task (split)``, as it is not comparable with the published scores. A second
-    model of the same name, with other weights, is called ``name (2)``.
+    The columns are the mean and the six tasks, if one of the six was run, then the others by name. Another split,
+    another metric or another dev set (by its number of rows, and its checksum where that is recorded) is a column of
+    its own: ``task (test)``, ``task (entity f1)``, ``task (n = 500)``. A second model of the same name, with other
+    weights, is called ``name (2)``.
     """
-    columns = {_column(result) for result in results}
-    others = sorted(columns - set(SIX_TASKS))
-    head = (SCORE, *SIX_TASKS) if columns & set(SIX_TASKS) else ()
+    columns = _columns({_dev(result) for result in results})
+    six = {task: next((dev for dev, title in columns.items() if title == task), None) for task in SIX_TASKS}
+    six = six if any(six.values()) else {}
+    others = [dev for dev in columns if dev not in six.values()]
+    wanted = [*(dev or _Dev(task, DEV, ACCURACY) for task, dev in six.items()), *others]
     entries: list[Entry] = []
     same_name: Counter[str] = Counter()
     for key in dict.fromkeys((result.model, result.weights) for result in results):
         own = [result for result in results if (result.model, result.weights) == key]
         same_name[key[0]] += 1
-        model = key[0] if same_name[key[0]] == 1 else f"{key[0]} ({same_name[key[0]]})"
-        shape = next((result.shape for result in own if result.shape), None)
-        tasks = {
-            task: _entry(model, shape, task, [result for result in own if _column(result) == task])
-            for task in (*head[1:], *others)
-        }
-        mean = [_mean_of_six(model, shape, [tasks[task] for task in SIX_TASKS])] if head else []
-        entries += [replace(entry, weights=key[1]) for entry in (*mean, *tasks.values())]
+        name = key[0] if same_name[key[0]] == 1 else f"{key[0]} ({same_name[key[0]]})"
+        model = (name, next((result.shape for result in own if result.shape), None), key[1])
+        cells = [_entry(model, dev, columns.get(dev, dev.task), [r for r in own if _dev(r) == dev]) for dev in wanted]
+        entries += [*([_mean_of_six(model, cells[: len(SIX_TASKS)])] if six else []), *cells]
     return entries
 
 
-def _column(result: Result) -> str:
-    return result.task if result.split == "dev" else f"{result.task} ({result.split})"
+def _dev(result: Result) -> _Dev:
+    return _Dev(result.task, result.split, result.metric, result.total, str(result.details.get("dev_sha256") or ""))
 
 
-def _entry(model: str, shape: str | None, task: str, results: list[Result]) -> Entry:
-    published = published_scores().get(shape or "", {}).get(task)
+def _columns(devs: set[_Dev]) -> dict[_Dev, str]:
+    """Their titles, by name. Of several dev sets of one task, the largest has the plain title."""
+    columns = {}
+    ordered = sorted(devs, key=lambda dev: (dev.title, -(dev.rows or 0), dev.digest))
+    for title, group in groupby(ordered, key=lambda dev: dev.title):
+        same = list(group)
+        columns[same[0]] = title
+        for dev in same[1:]:
+            twins = sum(other.rows == dev.rows for other in same) > 1
+            digest = f", {dev.digest[:6] or 'no checksum'}" if twins else ""
+            columns[dev] = f"{title} (n = {dev.rows}{digest})"
+    return columns
+
+
+def _setting(result: Result) -> tuple[Any, ...]:
+    """All that a score depends on but the seed."""
+    return replace(result.cell, seed=0), *(result.details.get(key) for key in SAME_RUN_DETAILS)
+
+
+def _entry(model: tuple[str, str | None, str | None], dev: _Dev, column: str, results: list[Result]) -> Entry:
+    is_public = column in SIX_TASKS
+    entry = Entry(
+        *model, column, dev.task, dev.split, dev.metric, dev.rows,
+        published=published(model[1], dev.task) if is_public else None,
+    )  # fmt: skip
     if not results:
-        return Entry(model, shape, task, published=published)
+        return entry
     best = max(results, key=lambda result: result.score)
-    setting = (best.epochs, best.batch_size, best.learning_rate)
-    same = [r for r in results if (r.epochs, r.batch_size, r.learning_rate) == setting]
+    same = [result for result in results if _setting(result) == _setting(best)]
     scores = [statistics.fmean(r.score for r in same if r.seed == seed) for seed in dict.fromkeys(r.seed for r in same)]
-    return Entry(
-        model,
-        shape,
-        task,
-        len(results),
-        best.score,
-        *setting,
+    recorded = best.details.get("data")
+    status = recorded if recorded in STATUSES else UNRECORDED
+    comparable = status in COMPARABLE and dev.task not in OTHER_EDITION
+    return replace(
+        entry,
+        runs=len(results),
+        best=best.score,
+        epochs=best.epochs,
+        batch_size=best.batch_size,
+        learning_rate=best.learning_rate,
         seeds=len(scores),
         mean=statistics.fmean(scores),
         spread=statistics.stdev(scores) if len(scores) > 1 else None,
-        published=published,
-        difference=best.score - published if published is not None else None,
+        status=status,
+        data_note=best.details.get("data_note"),
+        difference=best.score - entry.published if entry.published is not None and comparable else None,
     )
 
 
-def _mean_of_six(model: str, shape: str | None, six: list[Entry]) -> Entry:
+def _mean_of_six(model: tuple[str, str | None, str | None], six: list[Entry]) -> Entry:
+    """The mean column of a model: empty until all six are there."""
+    entry = Entry(*model, SCORE, SCORE, runs=sum(e.runs for e in six), published=published(model[1], SCORE))
     best, means = [e.best for e in six if e.best is not None], [e.mean for e in six if e.mean is not None]
-    complete = len(best) == len(six)
-    published = published_scores().get(shape or "", {}).get(SCORE)
-    score = statistics.fmean(best) if complete else None
-    return Entry(
-        model,
-        shape,
-        SCORE,
-        runs=sum(entry.runs for entry in six),
-        best=score,
-        mean=statistics.fmean(means) if complete else None,
-        published=published,
-        difference=score - published if score is not None and published is not None else None,
+    if len(best) < len(six):
+        return entry
+    compared = {e.task: e.difference for e in six if e.difference is not None}
+    return replace(
+        entry,
+        best=statistics.fmean(best),
+        mean=statistics.fmean(means),
+        seeds=min(e.seeds for e in six),
+        status=max((e.status for e in six), key=STATUSES.index),
+        data_note=", ".join(e.task for e in six if e.has_other_data) or None,
+        difference=statistics.fmean(compared.values()) if compared else None,
+        difference_over=", ".join(compared) or None,
     )

@@ -66,20 +66,28 @@ def write_results(file: Path, results: Sequence[Result]) -> None:
             stream.write(json.dumps(result.values(), ensure_ascii=False) + "\n")
 
 
+def result_files(sources: Sequence[Path]) -> list[Path]:
+    """The files of results among files and folders (searched through), in order, each once.
+
+    Raises:
+        UserError: a folder without such a file.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        files = sorted(source.rglob(FILE_NAME)) if source.is_dir() else [source]
+        if not files:
+            raise UserError(f"there is no {FILE_NAME} in this folder", where=source, accepted=ACCEPTED)
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
 def read_results(sources: Sequence[Path]) -> list[Result]:
     """The results in files and folders (searched through), in order; a run that is met twice counts once.
 
     Raises:
         UserError: nothing there, or a line that is no result (``file:line``).
     """
-    results: dict[Result, None] = {}
-    for source in sources:
-        files = sorted(source.rglob(FILE_NAME)) if source.is_dir() else [source]
-        if not files:
-            raise UserError(f"there is no {FILE_NAME} in this folder", where=source, accepted=ACCEPTED)
-        for file in files:
-            results.update(dict.fromkeys(_read_file(file)))
-    return list(results)
+    return list(dict.fromkeys(result for file in result_files(sources) for result in _read_file(file)))
 
 
 def _read_file(file: Path) -> list[Result]:

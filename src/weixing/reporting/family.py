@@ -1,0 +1,157 @@
+"""The family of 24 as maps, depth by width: score, size, speed. Numbers only; drawn by `page` and `plot`.
+Reads the file of speeds.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from weixing.errors import UserError
+from weixing.reporting.published import OTHER_EDITION, SCORE, SIX_TASKS, published_scores
+from weixing.reporting.table import Entry
+from weixing.zoo import ZOO, parse_shape
+
+COMPARED_TASKS = tuple(task for task in SIX_TASKS if task not in OTHER_EDITION)
+SEQUENCE_LENGTH, PREDICTED_SHARE = 128, 0.15  # what compute is counted at
+ACCEPTED_SPEEDS = "CSV with the columns shape and texts_per_second, such as 8/512,118.5"
+
+Kind = Literal["score", "five", "size", "speed", "compute"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The number of one shape; `published` where it is not of these results, `partial` where its data are not whole."""
+
+    value: float
+    model: str | None = None
+    published: bool = False
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class FamilyMap:
+    """A number for each shape of the family that has one, by its name.
+
+    `column` is that of the table, for scores; a shape that is not in `tiles` has no number, which is not 0.
+    `others` are shapes with a number that are none of the family. `logarithmic`: of numbers that span
+    orders of magnitude.
+    """
+
+    kind: Kind
+    tiles: dict[str, Tile]
+    column: str | None = None
+    logarithmic: bool = False
+    others: tuple[str, ...] = ()
+
+
+def maps(
+    entries: Sequence[Entry], speeds: Mapping[str, float] | None = None, column: str | None = None
+) -> list[FamilyMap]:
+    """The maps of a set of results: score, size, and speed where `speeds` has it, else compute.
+
+    Args:
+        entries: of `weixing.reporting.table.table`.
+        speeds: texts per second by shape name.
+        column: of the table, for the score. Default: the six tasks together if one of them is there, else the first.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    columns = list(dict.fromkeys(entry.column for entry in entries))
+    if column is not None and column not in columns:
+        raise UserError(f"there is no column {column!r}", where="--heat-map-of", accepted=", ".join(columns))
+    return [score_map(entries, column or columns[0]), size_map(), speed_map(speeds) if speeds else compute_map()]
+
+
+def score_map(entries: Sequence[Entry], column: str) -> FamilyMap:
+    """Scores of one column: the best model of each shape, else the published score where it may stand beside ours.
+
+    For the column ``score`` it is the mean over the five tasks whose published scores are comparable, so that no shape
+    has an advantage from another edition of a task.
+    """
+    tiles: dict[str, Tile] = {}
+    if column == SCORE:
+        for shape, scores in published_scores().items():
+            tiles[shape] = Tile(fmean(scores[task] for task in COMPARED_TASKS), published=True)
+    elif column in COMPARED_TASKS:
+        tiles = {shape: Tile(scores[column], published=True) for shape, scores in published_scores().items()}
+    own: dict[str, Tile] = {}
+    for shape, tile in _own_scores(entries, column):
+        if shape not in own or tile.value > own[shape].value:
+            own[shape] = tile
+    family = set(ZOO)
+    tiles |= {shape: tile for shape, tile in own.items() if shape in family}
+    others = tuple(sorted(shape for shape in own if shape not in family))
+    return FamilyMap("five" if column == SCORE else "score", tiles, column, others=others)
+
+
+def size_map() -> FamilyMap:
+    """Parameters, in millions."""
+    return FamilyMap("size", {name: Tile(shape.parameters / 1e6) for name, shape in ZOO.items()}, logarithmic=True)
+
+
+def speed_map(speeds: Mapping[str, float]) -> FamilyMap:
+    """Texts per second as measured, of the shapes that were."""
+    tiles = {name: Tile(speeds[name]) for name in ZOO if name in speeds}
+    others = tuple(name for name in speeds if name not in set(ZOO))
+    return FamilyMap("speed", tiles, logarithmic=True, others=others)
+
+
+def compute_map() -> FamilyMap:
+    """Forward MFLOP per token in rows of 128, 15 % predicted: what stands in for speed where none was measured."""
+    flops = {name: shape.forward_flops_per_token(SEQUENCE_LENGTH, PREDICTED_SHARE) for name, shape in ZOO.items()}
+    return FamilyMap("compute", {name: Tile(value / 1e6) for name, value in flops.items()}, logarithmic=True)
+
+
+def read_speeds(path: Path) -> dict[str, float]:
+    """Texts per second by shape name, from a CSV file.
+
+    Raises:
+        UserError: the file is missing, has other columns, or a line is no shape and number (``file:line``).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise UserError("there is no such file", where=path, accepted=ACCEPTED_SPEEDS) from None
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"not UTF-8: {error.reason} at byte {error.start}", where=path, accepted=ACCEPTED_SPEEDS
+        ) from None
+    reader = csv.DictReader(lines)
+    if not {"shape", "texts_per_second"} <= set(reader.fieldnames or ()):
+        raise UserError("other columns", where=f"{path}:1", accepted=ACCEPTED_SPEEDS)
+    speeds: dict[str, float] = {}
+    for row in reader:
+        where = f"{path}:{reader.line_num}"
+        shape = parse_shape((row["shape"] or "").strip())
+        try:
+            speed = float(row["texts_per_second"] or "")
+        except ValueError:
+            speed = math.nan
+        if shape is None or not 0 < speed < math.inf:
+            raise UserError(f"{row['shape']}, {row['texts_per_second']}", where=where, accepted=ACCEPTED_SPEEDS)
+        if shape.name in speeds:
+            raise UserError(f"{shape.name} a second time", where=where, accepted="each shape once")
+        speeds[shape.name] = speed
+    return speeds
+
+
+def _own_scores(entries: Sequence[Entry], column: str) -> list[tuple[str, Tile]]:
+    """Shape and tile of each model that has a score in `column`."""
+    if column != SCORE:
+        return [
+            (e.shape, Tile(e.best, e.model, partial=e.has_other_data))
+            for e in entries
+            if e.column == column and e.shape and e.best is not None
+        ]
+    found = []
+    for model in dict.fromkeys(entry.model for entry in entries):
+        five = [e for e in entries if e.model == model and e.column in COMPARED_TASKS]
+        scores = [e.best for e in five if e.best is not None]
+        if five[0].shape and len(scores) == len(COMPARED_TASKS):
+            found.append((five[0].shape, Tile(fmean(scores), model, partial=any(e.has_other_data for e in five))))
+    return found

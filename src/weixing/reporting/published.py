@@ -1,0 +1,33 @@
+"""The published scores, and which of them a result may be set beside. Reads one file, which comes with the package.
+
+They are facts from the model card of uer/chinese_roberta_L-2_H-128 and its four sisters: dev accuracy in percent, the
+best of 18 runs (epochs 3, 5, 8; batch 32, 64; learning rate 3e-5, 1e-4, 3e-4), one seed each.
+"""
+
+import csv
+from functools import cache
+from importlib import resources
+
+SIX_TASKS = ("book_review", "chnsenticorp", "lcqmc", "tnews", "iflytek", "ocnli")
+SCORE = "score"  # the plain mean of the six, as the model card has it
+PUBLISHED_RUNS = 18
+
+OTHER_EDITION = frozenset({"tnews"})
+"""Tasks whose published scores were measured on another edition than the public one: on TNEWS of CLUE 2020 the same
+models score 4 to 10 points less (51.5 to 57.6, `examples/benchmark/clue` of PaddleNLP; 57 for Tiny, issue 228 of
+UER-py), so that no difference to them says anything."""
+
+
+@cache
+def published_scores() -> dict[str, dict[str, float]]:
+    """Shape name → task (or ``score``) → published dev score in percent."""
+    text = resources.files("weixing.reporting").joinpath("published_scores.csv").read_text(encoding="utf-8")
+    return {
+        f"{row['layers']}/{row['hidden']}": {task: float(row[task]) for task in (SCORE, *SIX_TASKS)}
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def published(shape: str | None, task: str) -> float | None:
+    """The published score of a shape on a task (or ``score``); None where there is none."""
+    return published_scores().get(shape or "", {}).get(task)
