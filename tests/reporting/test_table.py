@@ -1,35 +1,40 @@
-"""The table: its numbers, worked out by hand, and its four renderings."""
+"""The table: its numbers, worked out by hand."""
 
-import csv
-import io
-import json
+import random
 from pathlib import Path
 
 import pytest
 
+from tests.reporting.hand_made import many, result, six
 from weixing.errors import UserError
-from weixing.reporting.rendering import FORMATS, render
-from weixing.reporting.table import SIX_TASKS, published_scores, table
-from weixing.tasks.results import Result, read_results, write_results
+from weixing.reporting.published import SIX_TASKS, published_scores
+from weixing.reporting.table import Entry, table
+from weixing.tasks.results import Result, read_results, result_files, write_results
 
 
-def result(score: float, *, model="run", task="book_review", seed=7, epochs=3, split="dev", **details) -> Result:
-    return Result(
-        model, task, split, "accuracy", score, epochs, 32, 1e-4, seed, 1.5, 30, round(score), 100, details=details
-    )  # fmt: skip
+def entry_of(results: list[Result], column: str = "book_review", model: str | None = None) -> Entry:
+    """The one entry of a column, of one model if there are several."""
+    (entry,) = [e for e in table(results) if e.column == column and model in (None, e.model)]
+    return entry
 
 
 def test_an_entry_has_the_best_run_and_the_spread_over_the_seeds_of_its_setting() -> None:
     runs = [result(80.0, seed=7), result(83.0, seed=8), result(86.0, seed=9), result(85.0, epochs=5)]
-    entry = next(entry for entry in table(runs) if entry.task == "book_review")
+    entry = entry_of(runs)
     assert (entry.best, entry.epochs, entry.runs, entry.seeds) == (86.0, 3, 4, 3)
     assert (entry.mean, entry.spread) == (83.0, 3.0)
 
 
 def test_a_seed_that_was_run_twice_is_one_seed() -> None:
-    entry = table([result(80.0, seed=7), result(84.0, seed=7), result(86.0, seed=8)])[1]
+    entry = entry_of([result(80.0, seed=7), result(84.0, seed=7), result(86.0, seed=8)])
     assert (entry.runs, entry.seeds, entry.mean) == (3, 2, 84.0)
-    assert table([result(80.0), result(84.0)])[1].spread is None
+    assert entry_of([result(80.0), result(84.0)]).spread is None
+
+
+@pytest.mark.parametrize(("key", "one", "other"), [("max_length", 128, 64), ("data", "complete", "partial")])
+def test_runs_that_differ_in_more_than_their_seed_have_no_common_spread(key: str, one, other) -> None:
+    entry = entry_of([result(86.0, seed=7, **{key: one}), result(80.0, seed=8, **{key: other})])
+    assert (entry.best, entry.runs, entry.seeds, entry.mean) == (86.0, 2, 1, 86.0)
 
 
 def test_models_of_one_name_with_other_weights_are_rows_of_their_own() -> None:
@@ -48,7 +53,7 @@ def test_models_of_one_name_with_other_weights_are_rows_of_their_own() -> None:
 
 
 def test_one_seed_has_no_spread_and_an_unknown_shape_no_published_score() -> None:
-    entry = next(entry for entry in table([result(80.0)]) if entry.task == "book_review")
+    entry = entry_of([result(80.0)])
     assert (entry.mean, entry.spread, entry.published, entry.difference) == (80.0, None, None, None)
 
 
@@ -62,18 +67,73 @@ def test_one_seed_has_no_spread_and_an_unknown_shape_no_published_score() -> Non
     ],
 )
 def test_a_model_of_a_published_shape_stands_beside_the_published_score(run: Result) -> None:
-    entry = next(entry for entry in table([run]) if entry.task == "book_review")
+    entry = entry_of([run])
     assert entry.published == 83.4
     assert entry.difference == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("details", "status", "remarks", "compared"),
+    [
+        ({}, "unrecorded", (), True),
+        ({"data": "complete"}, "complete", (), True),
+        ({"data": "partial", "data_note": "half"}, "partial", ("partial",), True),
+        ({"data": "altered"}, "altered", ("altered",), False),
+        ({"data": "custom"}, "custom", ("custom",), False),
+        ({"data": "complete", "total": 4000}, "complete", ("other dev",), False),
+        ({"data": "partial", "total": 4000}, "partial", ("partial", "other dev"), False),
+        ({"data": "what?"}, "unrecorded", (), True),
+    ],
+)
+def test_only_what_may_be_compared_has_a_difference(details, status: str, remarks, compared: bool) -> None:
+    entry = entry_of([result(84.4, shape="2/128", **details)])
+    assert (entry.status, entry.remarks, entry.published) == (status, remarks, 83.4)
+    assert entry.data_note == details.get("data_note")
+    assert (entry.difference is not None) == compared
+
+
+def test_a_custom_task_has_data_of_its_own_which_is_no_remark() -> None:
+    assert entry_of([result(80.0, task="own", data="custom")], "own").remarks == ()
+    assert entry_of([result(80.0, task="own", data="partial")], "own").remarks == ("partial",)
+
+
+def test_no_difference_to_the_published_scores_of_another_edition_of_tnews() -> None:
+    entry = entry_of([result(55.0, task="tnews", shape="2/128", data="complete")], "tnews")
+    assert (entry.published, entry.difference) == (62.0, None)
+
+
 def test_the_score_is_the_mean_of_the_six_and_missing_until_all_are_there() -> None:
-    runs = [result(80.0 + number, task=task, shape="2/128") for number, task in enumerate(SIX_TASKS)]
-    assert table(runs)[0].task == "score"
-    assert table(runs)[0].best == 82.5
-    assert table(runs)[0].difference == pytest.approx(82.5 - 72.3)
-    assert table(runs[:-1])[0].best is None
-    assert table(runs[:-1])[0].published == 72.3
+    runs = six(80.0, "run", "2/128")
+    score = table(runs)[0]
+    assert (score.column, score.best, score.mean, score.published) == ("score", 82.5, 82.5, 72.3)
+    assert (score.status, score.data_note, score.remarks, score.seeds, score.runs) == ("complete", None, (), 1, 6)
+    missing = table(runs[:-1])[0]
+    assert (missing.best, missing.difference, missing.published, missing.status) == (None, None, 72.3, "missing")
+
+
+def test_the_difference_of_the_score_is_over_the_tasks_that_have_one() -> None:
+    runs = six(80.0, "run", "2/128")
+    score = table(runs)[0]
+    # 80, 81, 82, 84 and 85 less 83.4, 91.4, 81.8, 55.0 and 60.3: tnews is left out
+    assert score.difference == pytest.approx((80 - 83.4 + 81 - 91.4 + 82 - 81.8 + 84 - 55.0 + 85 - 60.3) / 5)
+    assert score.difference_over == "book_review, chnsenticorp, lcqmc, iflytek, ocnli"
+    runs[2] = result(82.0, task="lcqmc", shape="2/128", data="altered")
+    assert table(runs)[0].difference_over == "book_review, chnsenticorp, iflytek, ocnli"
+
+
+def test_a_mean_with_parts_from_other_data_says_which() -> None:
+    runs = six(80.0, "run", "2/128")
+    runs[4] = result(52.0, task="iflytek", data="partial")
+    runs[2] = result(82.0, task="lcqmc", total=100, data="complete")
+    score = table(runs)[0]
+    assert (score.status, score.data_note, score.remarks) == ("partial", "lcqmc, iflytek", ("parts",))
+
+
+def test_the_mean_over_seeds_of_the_six_says_how_many_seeds_there_are_at_least() -> None:
+    runs = [*six(80.0, "run", "2/128"), *six(78.0, "run", "2/128", seed=8), result(70.0, seed=9, data="complete")]
+    score = table(runs)[0]
+    assert score.seeds == 2
+    assert score.mean == pytest.approx(((80 + 78 + 70) / 3 + 80 + 81 + 82 + 83 + 84) / 6)
 
 
 def test_the_published_score_is_the_mean_of_the_published_six() -> None:
@@ -86,55 +146,50 @@ def test_custom_tasks_alone_have_no_published_columns() -> None:
     assert [entry.task for entry in table([result(80.0, task="b"), result(81.0, task="a")])] == ["a", "b"]
 
 
-def test_another_split_is_a_column_of_its_own() -> None:
-    entries = table([result(80.0, shape="2/128"), result(90.0, split="test", shape="2/128")])
-    assert {entry.task: (entry.best, entry.published) for entry in entries if entry.best} == {
-        "book_review": (80.0, 83.4),
-        "book_review (test)": (90.0, None),
+def columns(*runs: Result) -> dict[str, float]:
+    """Column to best score, of what was run."""
+    return {entry.column: entry.best for entry in table(runs) if entry.best is not None}
+
+
+def test_another_split_is_a_column_of_its_own_without_a_published_score() -> None:
+    runs = [result(80.0, shape="2/128"), result(90.0, split="test", shape="2/128")]
+    assert columns(*runs) == {"book_review": 80.0, "book_review (test)": 90.0}
+    assert entry_of(runs, "book_review (test)").published is None
+
+
+def test_another_metric_is_a_column_of_its_own() -> None:
+    runs = [result(80.0, task="own"), result(70.0, task="own", metric="entity_f1")]
+    assert columns(*runs) == {"own": 80.0, "own (entity f1)": 70.0}
+    assert columns(result(1.0, task="own", metric="spearman", split="test")) == {"own (test, spearman)": 1.0}
+
+
+def test_another_dev_set_is_a_column_of_its_own() -> None:
+    assert columns(result(80.0, task="own", total=50), result(70.0, task="own", total=2000)) == {
+        "own": 70.0,
+        "own (n = 50)": 80.0,
     }
+    assert columns(result(80.0), result(70.0, total=90_000)) == {"book_review": 80.0, "book_review (n = 90000)": 70.0}
+    of_equal_size = [result(80.0, task="own", dev_sha256="a" * 64), result(70.0, task="own", dev_sha256="b" * 64)]
+    assert columns(*of_equal_size) == {"own": 80.0, "own (n = 100, bbbbbb)": 70.0}
 
 
-RUNS = [
-    result(84.44, model="mine|<b>", shape="2/128"),
-    result(84.04, model="mine|<b>", shape="2/128", seed=8),
-    result(70.0, model="mine|<b>", task="own", shape="2/128"),
-    result(64.5, model="other", task="own"),
-]
-
-
-def test_markdown() -> None:
-    assert render(table(RUNS), "markdown").splitlines() == [
-        "| model | score | book_review | chnsenticorp | lcqmc | tnews | iflytek | ocnli | own |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| mine\\|<b> | – | 84.4 (84.2 ± 0.3 of 2 seeds; best of 2 runs) | – | – | – | – | – | 70.0 |",
-        "| published 2/128 | 72.3 | 83.4 | 91.4 | 81.8 | 62.0 | 55.0 | 60.3 | – |",
-        "| difference | – | +1.0 | – | – | – | – | – | – |",
-        "| other | – | – | – | – | – | – | – | 64.5 |",
-    ]
-
-
-def test_html_is_escaped() -> None:
-    text = render(table(RUNS), "html")
-    assert "<td>mine|&lt;b&gt;</td><td>–</td><td>84.4 (84.2 ± 0.3 of 2 seeds; best of 2 runs)</td>" in text
-    assert text.count("<tr>") == text.count("</tr>") == 5
-    assert "<b>" not in text
-
-
-def test_csv_and_json_have_every_number_in_full_and_say_the_same() -> None:
-    entries = table(RUNS)
-    as_json = json.loads(render(entries, "json"))
-    as_csv = list(csv.DictReader(io.StringIO(render(entries, "csv"))))
-    assert as_json[1]["best"] == 84.44
-    assert as_json[1]["mean"] == pytest.approx(84.24, abs=1e-12)
-    assert [{key: "" if value is None else str(value) for key, value in row.items()} for row in as_json] == as_csv
+def test_the_order_of_results_decides_that_of_models_and_nothing_else() -> None:
+    runs = many()
+    wanted = table(runs)
+    random.Random(1).shuffle(runs)
+    by_model = {entry.model: [e for e in wanted if e.model == entry.model] for entry in wanted}
+    for entry in table(runs):
+        assert entry == by_model[entry.model].pop(0)
+    assert not any(by_model.values())
 
 
 def test_results_survive_the_file_and_count_once_when_met_twice(tmp_path: Path) -> None:
     file = tmp_path / "one" / "results.jsonl"
-    write_results(file, RUNS)
+    runs = many()
+    write_results(file, runs)
     read = read_results([tmp_path, file])
-    assert read == RUNS
-    assert [run.details for run in read] == [run.details for run in RUNS]
+    assert read == runs
+    assert [run.details for run in read] == [run.details for run in runs]
 
 
 @pytest.mark.parametrize(
@@ -162,8 +217,9 @@ def test_a_folder_without_results_and_a_missing_file_are_named(tmp_path: Path) -
         read_results([tmp_path / "none.jsonl"])
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_every_rendering_ends_with_one_line_feed(form: str) -> None:
-    text = render(table(RUNS), form)
-    assert text.endswith("\n")
-    assert not text.endswith("\n\n")
+def test_a_file_that_is_met_twice_counts_once(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write_results(tmp_path / name / "results.jsonl", [result(80.0)])
+    files = [tmp_path / "a" / "results.jsonl", tmp_path / "b" / "results.jsonl"]
+    assert result_files([tmp_path, *files]) == files
+    assert result_files(files[1:]) == files[1:]

@@ -144,7 +144,7 @@ def _own_scores(entries: Sequence[Entry], column: str) -> list[tuple[str, Tile]]
     """Shape and tile of each model that has a score in `column`."""
     if column != SCORE:
         return [
-            (e.shape, Tile(e.best, e.model, partial=e.has_other_data))
+            (e.shape, Tile(e.best, e.model, partial=bool(e.remarks)))
             for e in entries
             if e.column == column and e.shape and e.best is not None
         ]
@@ -153,5 +153,5 @@ def _own_scores(entries: Sequence[Entry], column: str) -> list[tuple[str, Tile]]
         five = [e for e in entries if e.model == model and e.column in COMPARED_TASKS]
         scores = [e.best for e in five if e.best is not None]
         if five[0].shape and len(scores) == len(COMPARED_TASKS):
-            found.append((five[0].shape, Tile(fmean(scores), model, partial=any(e.has_other_data for e in five))))
+            found.append((five[0].shape, Tile(fmean(scores), model, partial=any(e.remarks for e in five))))
     return found

@@ -4,7 +4,7 @@ import contextlib
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from weixing.errors import UserError
 from weixing.reporting.captions import map_remarks, map_title, tile_text
@@ -12,6 +12,10 @@ from weixing.reporting.colours import as_hex, colour_at, ink_on, shares
 from weixing.reporting.family import FamilyMap
 from weixing.reporting.wording import WORDS, Language, Words
 from weixing.zoo import HIDDEN, LAYERS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 160
 PANEL_INCHES = (4.0, 5.4)
@@ -29,22 +33,32 @@ def draw(maps: Sequence[FamilyMap], path: Path, language: Language = "en") -> No
     Raises:
         UserError: matplotlib is not installed; Chinese was asked for, and no font here has it.
     """
+    family_figure(maps, language).savefig(path, dpi=DOTS_PER_INCH, format="png", metadata={"Software": None})
+
+
+def family_figure(maps: Sequence[FamilyMap], language: Language = "en") -> "Figure":
+    """The figure that `draw` saves.
+
+    Raises:
+        UserError: as `draw`.
+    """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError:
         raise UserError(
             "a heat map as PNG needs matplotlib", action="Install it: pip install 'weixing[plot]'; or use --format html"
         ) from None
+    size = (PANEL_INCHES[0] * len(maps), PANEL_INCHES[1])
     with rc_context({"font.family": [*([_chinese_font()] if language == "zh" else []), "DejaVu Sans"]}):
-        figure = Figure(figsize=(PANEL_INCHES[0] * len(maps), PANEL_INCHES[1]), layout="constrained")
-        figure.get_layout_engine().set(wspace=0.08)  # type: ignore[union-attr]
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.08))
         for axes, family_map in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
             _panel(axes, family_map, WORDS[language], REMARK_WIDTH[language])
-        figure.savefig(path, dpi=DOTS_PER_INCH, format="png", metadata={"Software": None})
+    return figure
 
 
-def _panel(axes: Any, family_map: FamilyMap, words: Words, remark_width: int) -> None:
+def _panel(axes: "Axes", family_map: FamilyMap, words: Words, remark_width: int) -> None:
     """One map: depths down, widths across; a shape without a number is a dashed frame."""
     from matplotlib.patches import Rectangle
 
@@ -59,12 +73,13 @@ def _panel(axes: Any, family_map: FamilyMap, words: Words, remark_width: int) ->
     for y, layers in enumerate(LAYERS):
         for x, hidden in enumerate(HIDDEN):
             shape = f"{layers}/{hidden}"
-            filled, ink = "none", FAINT
+            filled, ink, edge = "none", FAINT, 1.0
             if shape in tiles:
                 colour = colour_at(places[shape])
-                filled, ink = as_hex(colour), as_hex(ink_on(colour))
-            frame = {"linewidth": 0.0} if shape in tiles else {"edgecolor": EMPTY_EDGE, "linestyle": "--"}
-            axes.add_patch(Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, facecolor=filled, **frame))
+                filled, ink, edge = as_hex(colour), as_hex(ink_on(colour)), 0.0
+            tile = Rectangle((x + 0.03, y + 0.03), 0.94, 0.94)
+            tile.set(facecolor=filled, edgecolor=EMPTY_EDGE, linestyle="--", linewidth=edge)
+            axes.add_patch(tile)
             style = "italic" if shape in tiles and tiles[shape].published else "normal"
             axes.text(x + 0.5, y + 0.5, tile_text(family_map, shape), color=ink, style=style, ha="center", va="center")
     remarks = [textwrap.fill(remark, remark_width) for remark in map_remarks(family_map, words)]

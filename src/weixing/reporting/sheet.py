@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from weixing.reporting.published import OTHER_EDITION, PUBLISHED_RUNS, SCORE
-from weixing.reporting.table import ALTERED, CUSTOM, PARTIAL, Entry
+from weixing.reporting.table import ALTERED, CUSTOM, OTHER_DEV, PARTIAL, PARTS, Entry
 from weixing.reporting.wording import WORDS, Language, Words
 
 NONE = "–"
@@ -88,13 +88,16 @@ def _score(entry: Entry, words: Words, notes: _Notes) -> Cell:
 
 def _data_notes(entry: Entry, words: Words) -> list[str]:
     """What is to be said of the data behind a score, if anything."""
-    if not entry.has_other_data:
-        return []
-    if entry.column == SCORE:
-        return [words.mean_parts.format(parts=entry.data_note)]
-    template = {PARTIAL: words.partial, ALTERED: words.altered, CUSTOM: words.custom}[entry.status]
     note = words.note.format(note=entry.data_note) if entry.data_note else ""
-    return [template.format(task=entry.task, note=note)]
+    templates = {
+        PARTIAL: words.partial,
+        ALTERED: words.altered,
+        CUSTOM: words.custom,
+        OTHER_DEV: words.other_dev,
+        PARTS: words.mean_parts,
+    }
+    values = {"task": entry.task, "note": note, "rows": f"{entry.rows or 0:,}", "parts": entry.data_note}
+    return [templates[remark].format(**values) for remark in entry.remarks]
 
 
 def _published(entry: Entry, words: Words, notes: _Notes) -> Cell:

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from weixing.reporting.published import OTHER_EDITION, SCORE, SIX_TASKS, published
+from weixing.tasks.catalogue import CATALOGUE
 from weixing.tasks.results import Result
 
 DEV, ACCURACY = "dev", "accuracy"
@@ -19,7 +20,7 @@ COMPLETE, PARTIAL, ALTERED, CUSTOM, UNRECORDED, MISSING = (
     "complete", "partial", "altered", "custom", "unrecorded", "missing",
 )  # fmt: skip
 STATUSES = (COMPLETE, UNRECORDED, PARTIAL, CUSTOM, ALTERED, MISSING)  # from the best
-COMPARABLE = (COMPLETE, UNRECORDED, PARTIAL)  # with the published scores; a partial one is marked
+OTHER_DEV, PARTS = "other dev", "parts"  # remarks beside these
 SAME_RUN_DETAILS = ("max_length", "train_rows", "data")  # what two runs of one setting share besides the cell
 
 
@@ -62,9 +63,15 @@ class Entry:
     difference_over: str | None = None
 
     @property
-    def has_other_data(self) -> bool:
-        """Whether a public task was run on other data than the public ones in full: a score that is marked."""
-        return self.status in (PARTIAL, ALTERED) or (self.status == CUSTOM and self.column in (SCORE, *SIX_TASKS))
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the data of a task: its status where that is partial or altered, or custom for a
+        public task, and `OTHER_DEV` where the public dev set has another number of rows. For the mean: `PARTS`."""
+        if self.column == SCORE:
+            return (PARTS,) if self.data_note else ()
+        is_public = self.column in SIX_TASKS
+        worth_saying = self.status in (PARTIAL, ALTERED) or (self.status == CUSTOM and is_public)
+        other_dev = is_public and self.rows not in (None, CATALOGUE[self.column].dev.rows)
+        return *([self.status] if worth_saying else []), *([OTHER_DEV] if other_dev else [])
 
 
 class _Dev(NamedTuple):
@@ -73,16 +80,24 @@ class _Dev(NamedTuple):
     task: str
     split: str
     metric: str
-    rows: int | None = None  # Result.total
+    rows: int = 0  # Result.total; 0 where it is not counted
     digest: str = ""
 
     @property
     def title(self) -> str:
-        notes = [
-            *([self.split] if self.split != DEV else []),
-            *([self.metric.replace("_", " ")] if self.metric != ACCURACY else []),
-        ]
-        return f"{self.task} ({', '.join(notes)})" if notes else self.task
+        return title(self.task, self.split, self.metric)
+
+
+def title(task: str, split: str = DEV, metric: str = ACCURACY) -> str:
+    """What scores of a task are called: ``task``, ``task (test)``, ``task (entity f1)``."""
+    notes = [*([split] if split != DEV else []), *([metric.replace("_", " ")] if metric != ACCURACY else [])]
+    return f"{task} ({', '.join(notes)})" if notes else task
+
+
+def best_setting(results: Sequence[Result]) -> list[Result]:
+    """The runs of the setting that gave the highest score, that run first."""
+    best = max(results, key=lambda result: result.score)
+    return [best, *(result for result in results if result is not best and _setting(result) == _setting(best))]
 
 
 def table(results: Sequence[Result]) -> list[Entry]:
@@ -115,9 +130,10 @@ def _dev(result: Result) -> _Dev:
 
 
 def _columns(devs: set[_Dev]) -> dict[_Dev, str]:
-    """Their titles, by name. Of several dev sets of one task, the largest has the plain title."""
+    """Their titles, by name. Of several dev sets of one task, the public one has the plain title, else the largest."""
     columns = {}
-    ordered = sorted(devs, key=lambda dev: (dev.title, -(dev.rows or 0), dev.digest))
+    public = {(task.name, task.dev.rows) for task in CATALOGUE.values()}
+    ordered = sorted(devs, key=lambda dev: (dev.title, (dev.task, dev.rows) not in public, -dev.rows, dev.digest))
     for title, group in groupby(ordered, key=lambda dev: dev.title):
         same = list(group)
         columns[same[0]] = title
@@ -136,18 +152,17 @@ def _setting(result: Result) -> tuple[Any, ...]:
 def _entry(model: tuple[str, str | None, str | None], dev: _Dev, column: str, results: list[Result]) -> Entry:
     is_public = column in SIX_TASKS
     entry = Entry(
-        *model, column, dev.task, dev.split, dev.metric, dev.rows,
+        *model, column, dev.task, dev.split, dev.metric, dev.rows or None,
         published=published(model[1], dev.task) if is_public else None,
     )  # fmt: skip
     if not results:
         return entry
-    best = max(results, key=lambda result: result.score)
-    same = [result for result in results if _setting(result) == _setting(best)]
+    same = best_setting(results)
+    best = same[0]
     scores = [statistics.fmean(r.score for r in same if r.seed == seed) for seed in dict.fromkeys(r.seed for r in same)]
     recorded = best.details.get("data")
     status = recorded if recorded in STATUSES else UNRECORDED
-    comparable = status in COMPARABLE and dev.task not in OTHER_EDITION
-    return replace(
+    scored = replace(
         entry,
         runs=len(results),
         best=best.score,
@@ -159,8 +174,11 @@ def _entry(model: tuple[str, str | None, str | None], dev: _Dev, column: str, re
         spread=statistics.stdev(scores) if len(scores) > 1 else None,
         status=status,
         data_note=best.details.get("data_note"),
-        difference=best.score - entry.published if entry.published is not None and comparable else None,
     )
+    # Trained on a part of the data still compares, with a remark; anything else that is different does not.
+    comparable = set(scored.remarks) <= {PARTIAL} and dev.task not in OTHER_EDITION
+    difference = best.score - entry.published if entry.published is not None and comparable else None
+    return replace(scored, difference=difference)
 
 
 def _mean_of_six(model: tuple[str, str | None, str | None], six: list[Entry]) -> Entry:
@@ -176,7 +194,7 @@ def _mean_of_six(model: tuple[str, str | None, str | None], six: list[Entry]) ->
         mean=statistics.fmean(means),
         seeds=min(e.seeds for e in six),
         status=max((e.status for e in six), key=STATUSES.index),
-        data_note=", ".join(e.task for e in six if e.has_other_data) or None,
+        data_note=", ".join(e.task for e in six if e.remarks) or None,
         difference=statistics.fmean(compared.values()) if compared else None,
         difference_over=", ".join(compared) or None,
     )

@@ -34,6 +34,7 @@ class Words:
     partial: str
     altered: str
     custom: str
+    other_dev: str
     note: str
     edition: str
     mean_parts: str
@@ -86,6 +87,7 @@ ENGLISH = Words(
     partial="{task}: partial data{note}",
     altered="{task}: altered data{note}, so not compared with the published score",
     custom="{task}: other data than the public ones{note}, so not compared with the published score",
+    other_dev="{task}: another dev set, of {rows} rows, so not compared with the published score",
     note=" ({note})",
     edition="{task}: the published score is of another edition of the task than CLUE 2020's; no difference is given",
     mean_parts="with parts from partial or altered data: {parts}",
@@ -138,6 +140,7 @@ CHINESE = Words(
     partial="{task}：数据不完整{note}",
     altered="{task}：数据有改动{note}，不与公开成绩比较",
     custom="{task}：所用数据并非公开数据{note}，不与公开成绩比较",
+    other_dev="{task}：所用的是另一个验证集（{rows} 条），不与公开成绩比较",
     note="（{note}）",
     edition="{task}：公开成绩所用的版本与 CLUE 2020 的不同，不给出差值",
     mean_parts="平均值中有的成绩来自不完整或有改动的数据：{parts}",
