@@ -48,7 +48,8 @@ def test_a_table_shows_what_was_run(finetune, capsys, tmp_path: Path) -> None:
     score = json.loads((tmp_path / "out" / "results.jsonl").read_text())["score"]
     capsys.readouterr()
     assert run(["table", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out == f"| model | tiny |\n| --- | ---: |\n| pretrained | {score:.1f} |\n"
+    shown = f"| model | tiny |\n| --- | ---: |\n| pretrained | {score:.1f} (1 seed) |\n\nScores in percent, "
+    assert capsys.readouterr().out.startswith(shown)
     written = tmp_path / "table.json"
     assert run(["table", str(tmp_path / "out"), "--format", "json", "--out", str(written)]) == 0
     assert capsys.readouterr().out == ""

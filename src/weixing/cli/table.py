@@ -22,10 +22,11 @@ def run(
 
     A cell gives the best run, of how many, and mean ± standard deviation over the seeds of its setting. Partial and
     altered data are marked. CSV and JSON have every number in full; HTML is one page that needs nothing else, with
-    heat maps of the family, depth by width. Is a difference more than chance? See: weixing compare
+    heat maps of the family, depth by width.
 
     Example: weixing table tuned/ --format html --out table.html --heat-map family.png
     """
+    from weixing.errors import UserError
     from weixing.files import atomic_file, require_new
     from weixing.reporting.family import maps, read_speeds
     from weixing.reporting.plot import draw
@@ -34,18 +35,17 @@ def run(
     from weixing.reporting.table import table
     from weixing.tasks.results import read_results, result_files
 
+    if heat_map_of is not None and heat_map is None:
+        raise UserError("there is no picture to draw", where="--heat-map-of", action="Name it with --heat-map")
     for path in (out, heat_map):
         if path is not None:
             require_new(path, overwrite, folder=False)
     entries = table(read_results(results))
-    speeds = read_speeds(speed) if speed is not None else None
-    form = "json" if as_json else form
-    origin = None
-    if form == "html":
-        files = {file: len(read_results([file])) for file in result_files(results)}
-        read = files if speed is None or speeds is None else files | {speed: len(speeds)}
-        origin = provenance(_command(results, lang, speed, out), read)
-    text = render(entries, form, lang, provenance=origin, speeds=speeds)
+    speeds = read_speeds(speed) if speed is not None else {}
+    files = {file: len(read_results([file])) for file in result_files(results)}
+    read = files | ({speed: len(speeds)} if speed is not None else {})
+    origin = provenance(_command(results, lang, speed, out), read)
+    text = render(entries, "json" if as_json else form, lang, provenance=origin, speeds=speeds)
     if heat_map is not None:
         drawn = maps(entries, speeds, heat_map_of)
         with atomic_file(heat_map) as beside:
