@@ -15,6 +15,7 @@ LAYERS = (2, 4, 6, 8, 10, 12)
 HIDDEN = (128, 256, 512, 768)
 HEAD_UNITS = 64
 PUBLISHED_VOCABULARY_SIZE = 21_128
+FLOPS_SEQUENCE_LENGTH, FLOPS_PREDICTED_SHARE = 128, 0.15  # what FLOPs per token are stated at, here and everywhere
 ALIASES = {"tiny": "2/128", "mini": "4/256", "small": "4/512", "medium": "8/512", "base": "12/768"}
 
 
@@ -101,9 +102,17 @@ class Shape:
         share p of the positions that are predicted, and so does the masked-LM head, ``2 (V H + H²)``. This counts what
         is computed here, not the usual ``24 L H² + …``.
         """
-        L, H, F, V, p = self.layers, self.hidden, self.feed_forward, self.vocabulary_size, predicted_share
-        layer, keys_and_values = 8 * H * H + 4 * H * F + 4 * sequence_length * H, 4 * H * H
+        L, H, V, p = self.layers, self.hidden, self.vocabulary_size, predicted_share
+        layer, keys_and_values = self._layer_flops_per_token(sequence_length), 4 * H * H
         return (L - 1) * layer + keys_and_values + p * (layer - keys_and_values) + 2 * p * (V * H + H * H)
+
+    def encoder_flops_per_token(self, sequence_length: int) -> float:
+        """Of the encoder's forward pass alone, every position of the last layer computed: what vectors cost."""
+        return self.layers * self._layer_flops_per_token(sequence_length)
+
+    def _layer_flops_per_token(self, sequence_length: int) -> float:
+        H, F = self.hidden, self.feed_forward
+        return 8 * H * H + 4 * H * F + 4 * sequence_length * H
 
     def training_flops_per_token(self, sequence_length: int, predicted_share: float) -> float:
         """The same for forward and backward pass together: three times the forward pass."""

@@ -5,6 +5,7 @@ Runs in its own environment (requirements-tf.txt), without this project and with
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def main(folder: Path) -> None:
     model = loaded("TFBertForSequenceClassification", classifier, set())
     compare("TFBertForSequenceClassification, logits", model(inputs).logits, expected["classifier_classifier"])
     assert [model.config.id2label[number] for number in range(len(words["labels"]))] == words["labels"]
+    check_card(masked_lm)
+
+
+def check_card(folder: Path) -> None:
+    """The code for TensorFlow on a model's card runs as it stands, in its folder."""
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = (block for block in blocks if "TFBertModel" in block)
+    names: dict[str, Any] = {}
+    os.chdir(folder)
+    exec(code, names)
+    text = re.search(r'tokenizer\("(.*)", return', code)[1]
+    expected = loaded("TFBertModel", Path.cwd(), {"mlm___cls"})(names["tokenizer"](text, return_tensors="tf"))
+    compare("TFBertModel, as the card shows it", names["hidden"], np.asarray(expected.last_hidden_state))
 
 
 if __name__ == "__main__":

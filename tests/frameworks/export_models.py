@@ -1,6 +1,7 @@
 """Makes models and converts them, for `make test-tf` and `make test-keras`: `export_models.py tf FOLDER`.
 
-FOLDER/masked_lm and FOLDER/classifier are what `weixing convert` writes; FOLDER/expected_*.npz is what PyTorch says.
+FOLDER/masked_lm and FOLDER/classifier are what `weixing convert` writes, the first with its card; FOLDER/expected_*.npz
+is what PyTorch says.
 """
 
 import json
@@ -19,6 +20,8 @@ from weixing.formats.huggingface import export_classifier, export_masked_lm
 from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.model.initialisation import initialise
+from weixing.reporting.card import card, write_card
+from weixing.reporting.card_facts import gather
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import load_vocabulary
 from weixing.zoo import Shape
@@ -46,6 +49,8 @@ def main(to: str, folder: Path) -> None:
     export_classifier(classifier, vocabulary, LABELS, folder / "hf_classifier")
     for name in ("masked_lm", "classifier"):
         convert(str(folder / f"hf_{name}"), folder / name, to)
+    facts = gather(str(folder / "masked_lm"))
+    write_card(card(facts, ("en",)), folder / "masked_lm" / "README.md", facts)
 
     tokenizer = Tokenizer(vocabulary)
     rows = [[vocabulary.cls_id, *tokenizer.encode(text), vocabulary.sep_id] for text in TEXTS]

@@ -9,7 +9,20 @@ from typing import Any
 
 import typer
 
-from weixing.cli import convert, features, fill_mask, finetune, inspect, prepare, pretrain, table, tasks, vocab, zoo
+from weixing.cli import (
+    card,
+    convert,
+    features,
+    fill_mask,
+    finetune,
+    inspect,
+    prepare,
+    pretrain,
+    table,
+    tasks,
+    vocab,
+    zoo,
+)
 from weixing.cli import demo as demo_verb
 from weixing.errors import UserError
 
@@ -33,6 +46,7 @@ app.command("inspect")(inspect.run)
 app.command("tasks")(tasks.run)
 app.command("finetune")(finetune.run)
 app.command("table")(table.run)
+app.command("card")(card.run)
 app.command("fill-mask")(fill_mask.run)
 app.command("features")(features.run)
 

@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from weixing.zoo import ZOO, Shape
-
-SEQUENCE_LENGTH, MASKED_SHARE = 128, 0.15  # what FLOPs are counted at
+from weixing.zoo import FLOPS_PREDICTED_SHARE, FLOPS_SEQUENCE_LENGTH, ZOO, Shape
 
 
 def run(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
@@ -23,7 +21,7 @@ def run(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
         return
     print(f"{'name':7} {'alias':7} {'parameters':>11} {'MFLOP/token':>12} {'MB (float32)':>13}  upstream id")
     for shape in ZOO.values():
-        mflop = shape.training_flops_per_token(SEQUENCE_LENGTH, MASKED_SHARE) / 1e6
+        mflop = shape.training_flops_per_token(FLOPS_SEQUENCE_LENGTH, FLOPS_PREDICTED_SHARE) / 1e6
         print(
             f"{shape.name:7} {shape.alias or '':7} {shape.parameters:>11,} {mflop:>12.1f} "
             f"{4 * shape.parameters / 1e6:>13.1f}  {shape.upstream_id}"
@@ -40,6 +38,6 @@ def _row(shape: Shape) -> dict[str, object]:
         "heads": shape.heads,
         "feed_forward": shape.feed_forward,
         "parameters": shape.parameters,
-        "training_flops_per_token": round(shape.training_flops_per_token(SEQUENCE_LENGTH, MASKED_SHARE)),
+        "training_flops_per_token": round(shape.training_flops_per_token(FLOPS_SEQUENCE_LENGTH, FLOPS_PREDICTED_SHARE)),
         "bytes_float32": 4 * shape.parameters,
     }

@@ -149,7 +149,7 @@ class ShardSet:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder / MANIFEST)
+        self.manifest = read_manifest(self.folder)
         self.vocabulary = Vocabulary.read(self.folder / "vocab.txt")
         check_same_vocabulary(self.vocabulary, self, self.folder / "vocab.txt")
         length = self.manifest.sequence_length
@@ -194,7 +194,13 @@ def check_same_vocabulary(vocabulary: Vocabulary, shards: ShardSet, where: str |
         )
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What the manifest of a folder of shards says; the shards themselves are not looked at.
+
+    Raises:
+        UserError: there is none, or one of another format.
+    """
+    path = folder / MANIFEST
     if not path.parent.is_dir():
         raise UserError("there is no such folder of shards", where=path.parent, action="Make it with: weixing prepare")
     if not path.exists():

@@ -61,7 +61,7 @@ def write_description(
     casing = {"do_lower_case": lower_case, "tokenize_chinese_chars": True, "strip_accents": None}
     limits = {"tokenizer_class": "BertTokenizer", "model_max_length": bert.shape.positions}
     write_json(folder / TOKENIZER_CONFIG, limits | casing | specials)
-    (folder / "README.md").write_text(model_card or _card(bert), encoding="utf-8")
+    (folder / "README.md").write_text(model_card or short_card(bert), encoding="utf-8")
 
 
 def shape_of_config(config: Any, where: Path) -> Shape:
@@ -173,11 +173,17 @@ def _architecture(bert: Bert) -> str:
     return "BertModel" if bert.classifier is None else "BertForSequenceClassification"
 
 
-def _card(bert: Bert) -> str:
-    """A short README.md."""
-    shape = bert.shape
-    tasks = {"head": "fill-mask", "classifier": "text-classification", "token_classifier": "token-classification"}
-    task = next((tasks[part] for part in bert.parts if part in tasks), "feature-extraction")
+_TASKS = {"head": "fill-mask", "classifier": "text-classification", "token_classifier": "token-classification"}
+
+
+def task_of(bert: Bert) -> str:
+    """What the hub calls the task of a model with these parts."""
+    return next((_TASKS[part] for part in bert.parts if part in _TASKS), "feature-extraction")
+
+
+def short_card(bert: Bert) -> str:
+    """The README.md that every exported folder begins with; `weixing card` writes the full one."""
+    shape, task = bert.shape, task_of(bert)
     size = shape.name if shape.is_regular else f"{shape.name}, {shape.heads} heads"
     return (
         f"---\nlanguage: zh\nlibrary_name: transformers\npipeline_tag: {task}\n---\n\n"
