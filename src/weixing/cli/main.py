@@ -18,6 +18,7 @@ from weixing.cli import (
     inspect,
     prepare,
     pretrain,
+    publish,
     table,
     tasks,
     vocab,
@@ -47,6 +48,7 @@ app.command("tasks")(tasks.run)
 app.command("finetune")(finetune.run)
 app.command("table")(table.run)
 app.command("card")(card.run)
+app.command("publish")(publish.run)
 app.command("fill-mask")(fill_mask.run)
 app.command("features")(features.run)
 
