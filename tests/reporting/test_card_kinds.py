@@ -13,8 +13,9 @@ from huggingface_hub import ModelCard
 from weixing.cli.main import run
 from weixing.errors import UserError
 from weixing.formats.bert import bert_of
-from weixing.formats.huggingface import write_folder
+from weixing.formats.huggingface import export_classifier, write_folder
 from weixing.model.encoder import Encoder
+from weixing.model.heads import TokenClassifier
 from weixing.model.initialisation import initialise
 from weixing.reporting.card import card
 from weixing.reporting.card_facts import gather
@@ -53,11 +54,27 @@ def test_a_fine_tuned_model_tells_its_task_its_labels_and_what_it_came_from(
     assert f"Fine-tuned by `weixing finetune` from `second` on the task `{task}`, 40 rows of training and" in text
     assert "Labels: 0, 1" in text
     monkeypatch.chdir(tuned / "model")
-    (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "classify" in code][:1]
-    *setup, call = code.strip().splitlines()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    *setup, call = blocks[0].strip().splitlines()
     names: dict = {}
     exec("\n".join(setup), names)
-    assert eval(call, names)[0]["label"] in ("0", "1")
+    theirs = eval(call, names)[0]
+    assert theirs["label"] in ("0", "1")
+    exec(blocks[2].replace("model.classify", "answer = model.classify"), names)
+    assert names["answer"][0][0] == theirs | {"score": pytest.approx(theirs["score"], rel=1e-4)}
+
+
+def test_a_tagger_is_one_of_tokens(tmp_path: Path, tiny_vocabulary: Vocabulary, monkeypatch) -> None:
+    model = TokenClassifier(Encoder(Shape(1, 64, len(tiny_vocabulary), positions=16)), 3)
+    initialise(model)
+    export_classifier(model, tiny_vocabulary, ["O", "B-PER", "I-PER"], tmp_path / "tagger")
+    text = card(gather(str(tmp_path / "tagger")), ("zh", "en"))
+    assert ModelCard(text).data.pipeline_tag == "token-classification"
+    assert "类别：O, B-PER, I-PER" in text
+    monkeypatch.chdir(tmp_path / "tagger")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    assert 'pipeline("token-classification"' in code
+    exec(code, {})
 
 
 def test_an_encoder_alone_has_no_masks_to_fill(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:

@@ -18,8 +18,11 @@ from weixing.zoo import Shape
 LICENSE_FORM = r"[a-z0-9][a-z0-9.+-]*"
 LANGUAGE_FORM = r"[a-z]{2,3}(-[A-Za-z0-9]+)*|code|multilingual"
 LICENSES = "an identifier of the hub, such as apache-2.0, mit, cc-by-4.0, cc-by-nc-4.0, or other"
-TASK_NAMES = {"fill-mask": "Fill-Mask", "text-classification": "Text Classification"}
-CLASSIFICATION = "text-classification"  # what fine-tuning is for
+ENTITY_F1 = "entity_f1"  # the metric of tags
+CLASSIFICATION, TAGGING = (
+    ("text-classification", "Text Classification"),
+    ("token-classification", "Token Classification"),
+)
 
 
 def metadata(facts: Facts) -> ModelCardData:
@@ -59,11 +62,12 @@ def _eval_results(facts: Facts) -> list[EvalResult]:
     results = []
     for run in best_runs(facts.own):
         best = run.result
+        task_type, task_name = TAGGING if best.metric == ENTITY_F1 else CLASSIFICATION
         partial = best.details.get("data") not in (None, "complete")
         results.append(
             EvalResult(
-                task_type=CLASSIFICATION,
-                task_name=TASK_NAMES[CLASSIFICATION],
+                task_type=task_type,
+                task_name=task_name,
                 dataset_type=best.task,
                 dataset_name=f"{best.task} ({best.details['data']})" if partial else best.task,
                 dataset_split=best.split,

@@ -6,12 +6,13 @@ Each text is written in both languages side by side, so that they say the same.
 from weixing.recipes import RECIPES
 from weixing.reporting.card_facts import Facts
 from weixing.reporting.card_results import BestRun, best_runs
-from weixing.reporting.card_words import Language, counted, markdown_table, megabytes, one_of, percent
+from weixing.reporting.card_words import MISSING, Language, counted, markdown_table, megabytes, one_of, percent
 from weixing.reporting.rendering import as_markdown
 from weixing.reporting.table import table
 from weixing.zoo import FLOPS_PREDICTED_SHARE, FLOPS_SEQUENCE_LENGTH, HIDDEN, LAYERS, ZOO, Shape
 
 HUB = "https://huggingface.co"
+ACCURACY = "accuracy"  # the metric that counts rows
 CITATION = """@article{zhao2019uer,
   title={UER: An Open-Source Toolkit for Pre-training Models},
   author={Zhao, Zhe and Chen, Hui and Zhang, Jinbin and Zhao, Xin and Liu, Tao and Lu, Wei and Chen, Xi and \
@@ -43,6 +44,10 @@ def description(facts: Facts, language: Language) -> str:
     kinds = {
         "fill-mask": ("带掩码语言模型头的中文 BERT 编码器", "A Chinese BERT encoder with a masked-LM head"),
         "text-classification": ("以中文 BERT 编码器为底的文本分类器", "A text classifier on a Chinese BERT encoder"),
+        "token-classification": (
+            "以中文 BERT 编码器为底的序列标注模型",
+            "A classifier of tokens on a Chinese BERT encoder",
+        ),
         "feature-extraction": ("中文 BERT 编码器（不带输出头）", "A Chinese BERT encoder without a head"),
     }
     kind_zh, kind_en = kinds[facts.task]
@@ -134,8 +139,9 @@ def results(facts: Facts, language: Language) -> str | None:
 
 def _best_row(run: BestRun) -> list[str]:
     best = run.result
+    right = f"{best.correct:,}/{best.total:,}" if best.metric == ACCURACY else MISSING
     return [
-        best.task, best.split, best.metric, f"{best.score:.2f}", f"{best.correct:,}/{best.total:,}", f"{best.epochs}",
+        best.task, best.split, best.metric, f"{best.score:.2f}", right, f"{best.epochs}",
         f"{best.batch_size}", f"{best.learning_rate:g}", f"{best.seed}", f"{run.runs}",
     ]  # fmt: skip
 

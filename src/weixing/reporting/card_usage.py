@@ -18,6 +18,7 @@ def usage(facts: Facts, language: Language) -> str:
     parts += {
         "fill-mask": [_fill_mask(facts, language), _features(facts, language)],
         "text-classification": [_classification(facts, language)],
+        "token-classification": [_classification(facts, language)],
         "feature-extraction": [_features(facts, language)],
     }[facts.task]
     return "\n\n".join([*parts, _tensorflow(facts, language), _weixing(facts, language)])
@@ -66,12 +67,13 @@ vector = hidden.mean(dim=1)  # [1, {facts.shape.hidden}]: {sentence}'''
 
 
 def _classification(facts: Facts, language: Language) -> str:
-    heading = one_of(language, zh="### PyTorch：文本分类", en="### Classification in PyTorch")
+    zh, en = ("文本分类", "Classification") if facts.task == "text-classification" else ("序列标注", "Tagging")
+    heading = one_of(language, zh=f"### PyTorch：{zh}", en=f"### {en} in PyTorch")
     labels = ", ".join(facts.labels or [])
     said = one_of(language, zh=f"类别：{labels}", en=f"Labels: {labels}")
     code = f'''from transformers import pipeline
 
-classify = pipeline("text-classification", model="{facts.id}")
+classify = pipeline("{facts.task}", model="{facts.id}")
 classify("{SENTENCE}")'''
     return f"{heading}\n\n{said}\n\n{_python(code)}"
 
@@ -110,7 +112,10 @@ hidden = model(inputs).last_hidden_state  # [1, T, {facts.shape.hidden}]'''
 
 def _weixing(facts: Facts, language: Language) -> str:
     heading = one_of(language, zh="### weixing（微型）", en="### weixing (微型)")
-    fill_mask = f'\nmodel.fill_mask("{QUESTION}", top_k=5)' if facts.answers else ""
+    line = {
+        "fill-mask": f'\nmodel.fill_mask("{QUESTION}", top_k=5)',
+        "text-classification": f'\nmodel.classify(["{SENTENCE}"])',
+    }.get(facts.task, "")
     array = one_of(
         language,
         zh=f"float32 数组 [文本数, {facts.shape.hidden}]",
@@ -118,7 +123,7 @@ def _weixing(facts: Facts, language: Language) -> str:
     )
     code = f'''import weixing
 
-model = weixing.load("{facts.id}"){fill_mask}
+model = weixing.load("{facts.id}"){line}
 model.features(["{TEXT}"], pooling="mean")  # {array}'''
     return f"{heading}\n\n{_python(code)}"
 
