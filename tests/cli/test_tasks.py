@@ -24,7 +24,7 @@ def test_the_list_has_a_line_for_each(capsys) -> None:
     assert run(["tasks"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
-        "book_review", "chnsenticorp", "lcqmc", "tnews", "iflytek", "ocnli",
+        "book_review", "chnsenticorp", "lcqmc", "tnews", "iflytek", "ocnli", "tnews_keywords",
     ]  # fmt: skip
     assert lines[4].split()[:5] == ["tnews", "single", "15", "53,360", "10,000"]
 
@@ -53,14 +53,14 @@ def test_partial_data_pass_and_missing_ones_if_they_are_not_asked_for(capsys, da
     lines = streams.out.splitlines()
     assert lines[0].split() == ["book_review", "partial", "train", "2,", "dev", "2"]
     assert lines[1].strip() == "train has 2 of 20,000 rows (train.tsv)"
-    assert lines[3] == "chnsenticorp   missing"
+    assert lines[3] == "chnsenticorp    missing"
     assert streams.err == ""
 
 
 def test_a_missing_task_that_is_asked_for_and_altered_data_are_refused(capsys, data: Path) -> None:
     assert run(["tasks", "tnews", "--data", str(data)]) == 2
     streams = capsys.readouterr()
-    assert streams.out.startswith("tnews          missing\n")
+    assert streams.out.startswith("tnews           missing\n")
     assert streams.err.startswith(f"weixing: {data}: tnews is missing. ")
     (data / "book_review" / "train.tsv").write_text(TSV + "2\t中\n", encoding="utf-8")
     assert run(["tasks", "--data", str(data)]) == 2

@@ -7,7 +7,7 @@ import pytest
 
 from weixing.errors import UserError
 from weixing.files import sha256_of
-from weixing.tasks.catalogue import CATALOGUE, NamedTask, Part
+from weixing.tasks.catalogue import CATALOGUE, NAMED, NamedTask, Part
 from weixing.tasks.checking import check, digest, load_named
 from weixing.tasks.files import read_examples
 
@@ -154,6 +154,15 @@ def test_folders_are_named_as_the_publishers_do(task: NamedTask, data: Path, fol
     assert states(task, data) == ("complete", "")
 
 
+def test_a_variant_reads_the_folder_of_the_other_and_joins_its_texts(put) -> None:
+    row = '{"label": "%d", "sentence": "甲", "keywords": "乙,丙"}\n'
+    put("train.json", row % 100 + row % 101, folder="tnews")
+    data = put("dev.json", '{"label": "101", "sentence": "丁", "keywords": ""}\n', folder="tnews")
+    task = load_named(NAMED["tnews_keywords"], data)
+    assert (task.name, task.train.texts, task.dev.texts) == ("tnews_keywords", ["甲,乙,丙"] * 2, ["丁"])
+    assert load_named(NAMED["tnews"], data).train.texts == ["甲"] * 2
+
+
 COUNTS = {
     "book_review": (20_000, 8_000, "complete", ""),
     "chnsenticorp": (9_600, 1_200, "complete", ""),
@@ -161,20 +170,21 @@ COUNTS = {
     "tnews": (53_360, 10_000, "complete", ""),
     "iflytek": (5_753, 2_599, "partial", "train has 5,753 of 12,133 rows (train_partial.json)"),
     "ocnli": (50_437, 2_950, "complete", ""),
+    "tnews_keywords": (53_360, 10_000, "complete", ""),
 }
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_six_load_as_they_lie_there(shared: Path, name: str) -> None:
-    task = load_named(CATALOGUE[name], shared / "data" / "tasks")
+    task = load_named(NAMED[name], shared / "data" / "tasks")
     assert (len(task.train), len(task.dev), task.data, task.data_note) == COUNTS[name]
-    assert (task.train.second_texts is not None) == CATALOGUE[name].pairs
-    assert task.labels == tuple(CATALOGUE[name].labels)
+    assert (task.train.second_texts is not None) == NAMED[name].pairs
+    assert task.labels == tuple(NAMED[name].labels)
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_sums_of_files_are_those_of_the_files(shared: Path, name: str) -> None:
-    found = check(CATALOGUE[name], shared / "data" / "tasks")
-    for split, part in (("train", CATALOGUE[name].train), ("dev", CATALOGUE[name].dev)):
+    found = check(NAMED[name], shared / "data" / "tasks")
+    for split, part in (("train", NAMED[name].train), ("dev", NAMED[name].dev)):
         if part.sha256 is not None:
             assert sha256_of(Path(found.files[split])) == part.sha256

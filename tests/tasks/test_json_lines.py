@@ -33,6 +33,18 @@ def test_a_named_text_alone_makes_single_texts() -> None:
     assert read(row, layout=Layout("sentence2", label="genre")) == [(1, "乙", None, "x")]
 
 
+def test_texts_of_several_keys_are_joined_and_some_may_be_empty() -> None:
+    rows = [{"a": "甲", "b": "乙", "label": 1}, {"a": "丙", "b": "", "label": 0}]
+    assert [row[1] for row in read(*rows, layout=Layout("a,b"))] == ["甲,乙", "丙"]
+    for row, message in (
+        ({"a": "", "b": " "}, "the text is empty"),
+        ({"a": "甲"}, 'no text "b"'),
+        ({"a": ["甲"], "b": "乙"}, 'no text "a"'),
+    ):
+        with pytest.raises(UserError, match=f"t:1: {message}"):
+            read({**row, "label": 1}, layout=Layout("a,b"))
+
+
 def test_a_list_of_words_is_a_text() -> None:
     assert read({"sentence": ["甲", "乙"], "label": ["O", "O"]}) == [(1, ["甲", "乙"], None, ["O", "O"])]
 

@@ -46,6 +46,8 @@ def test_white_space_is_no_text(text: str) -> None:
         ({"text": "1", "label": "label"}, "columns 1, label"),
         ({"text": "comment", "label": "2"}, "columns comment, 2"),
         ({"text": "0", "label": "1"}, "columns 0, 1"),
+        ({"text": "1,b", "label": "2"}, "columns 1, b, 2"),
+        ({"text": "b,c", "text_pair": "c"}, "one column twice: b, c, c"),
         ({"label": "1"}, "columns 1."),
         ({"separator": ""}, "--label-separator: nothing separates nothing"),
         ({"separator": "|", "kind": "tags"}, "--label-separator: a separator of classes"),

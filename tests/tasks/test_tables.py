@@ -50,6 +50,14 @@ def test_columns_by_number_need_no_header_and_others_are_ignored() -> None:
     assert read("甲,x,乙,1\n", Layout("3", label="4"), commas=True) == [(1, "乙", None, "1")]
 
 
+def test_texts_of_several_columns_are_joined_and_some_may_be_empty() -> None:
+    text = "label\t题\t文\n1\t甲\t乙\n0\t\t丙\n"
+    assert read(text, Layout("题,文")) == [(2, "甲,乙", None, "1"), (3, "丙", None, "0")]
+    assert read("甲\t乙\t丙\t1\n", Layout("3,1", "2", "4")) == [(1, "丙,甲", "乙", "1")]
+    with pytest.raises(UserError, match=r"t:2: the text is empty \(题, 文\)"):
+        read("label\t题\t文\n1\t\t \n", Layout("题,文"))
+
+
 def test_a_named_text_alone_makes_single_texts() -> None:
     text = "label\ttext_a\ttext_b\n1\t甲\t乙\n"
     assert read(text, Layout()) == [(2, "甲", "乙", "1")]
@@ -61,6 +69,8 @@ def test_a_named_text_alone_makes_single_texts() -> None:
     ("text", "layout", "commas", "message"),
     [
         ("评论\t类别\n甲\t1\n", NAMED, False, "t:1: the header has no 回复 column: '评论, 类别'"),
+        ("题\tlabel\n", Layout("题,文"), False, "t:1: the header has no 文 column: '题, label'"),
+        ("甲\t1\n", Layout("1,3", label="2"), False, "t:1: there is no column 3. Accepted: 1 to 2"),
         ("评论\t回复\t评论\t类别\n", NAMED, False, "t:1: the header has more than one 评论 column"),
         ("评论\t回复\t类别\t类别\n", NAMED, False, "t:1: the header has more than one 类别 column"),
         ("text\tlabel\n", Layout(), False, "t:1: the header has no text_a column"),

@@ -17,7 +17,7 @@ def run(
     data: Annotated[Path | None, typer.Option(help="Folder of task folders. See: weixing tasks.")] = None,
     train: Annotated[Path | None, typer.Option(help="Own training file: TSV, CSV, JSON lines or BIO.")] = None,
     dev: Annotated[Path | None, typer.Option(help="Own dev file, the same.")] = None,
-    text: Annotated[str | None, typer.Option(help="Its column (number: no header) or key. Default: text_a.")] = None,
+    text: Annotated[str | None, typer.Option(help="Its column (a number: no header) or key. A list is joined.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="That of the second text. Default: text_b, if any.")] = None,
     label: Annotated[str | None, typer.Option(help="That of the label. Default: label.")] = None,
     kind: Annotated[Kind | None, typer.Option(help="What labels are. Default: told by the file.")] = None,

@@ -1,4 +1,4 @@
-"""`weixing tasks`: the six named tasks, and what a folder of data holds of them."""
+"""`weixing tasks`: the named tasks, and what a folder of data holds of them."""
 
 import json
 from dataclasses import asdict
@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from weixing.tasks.catalogue import CATALOGUE, NamedTask
+from weixing.tasks.catalogue import NAMED, NamedTask
 from weixing.tasks.checking import Check
 
 
 def run(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Default: all six.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Default: all.")] = None,
     data: Annotated[Path | None, typer.Option(help="Check what this folder of task folders holds.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """The six tasks that have names, everything about those that are named, or with --data the state of each:
+    """The public tasks that have names, everything about those that are named, or with --data the state of each:
     complete, partial (fewer rows, or another file in the place of training), altered (other rows, labels or
     edition), missing.
 
@@ -28,9 +28,9 @@ def run(
     from weixing.tasks.checking import check
 
     for name in names or ():
-        if name not in CATALOGUE:
-            raise UserError(f"there is no named task {name!r}", accepted=", ".join(CATALOGUE))
-    tasks = [CATALOGUE[name] for name in dict.fromkeys(names or CATALOGUE)]
+        if name not in NAMED:
+            raise UserError(f"there is no named task {name!r}", accepted=", ".join(NAMED))
+    tasks = [NAMED[name] for name in dict.fromkeys(names or NAMED)]
     checks = {task.name: check(task, data) for task in tasks} if data is not None else {}
     if as_json:
         print(json.dumps([_row(task, checks.get(task.name)) for task in tasks], ensure_ascii=False, indent=2))
@@ -50,10 +50,10 @@ def run(
 
 
 def _print_list(tasks: list[NamedTask]) -> None:
-    print(f"{'name':13} {'texts':7} {'labels':>6} {'train':>8} {'dev':>7}  title")
+    print(f"{'name':14} {'texts':7} {'labels':>6} {'train':>8} {'dev':>7}  title")
     for task in tasks:
         print(
-            f"{task.name:13} {'pairs' if task.pairs else 'single':7} {len(task.labels):>6} {task.train.rows:>8,} "
+            f"{task.name:14} {'pairs' if task.pairs else 'single':7} {len(task.labels):>6} {task.train.rows:>8,} "
             f"{task.dev.rows:>7,}  {task.title} · {task.title_zh}"
         )
 
@@ -61,9 +61,9 @@ def _print_list(tasks: list[NamedTask]) -> None:
 def _print_states(checks: list[Check]) -> None:
     for found in checks:
         rows = ", ".join(f"{split} {count:,}" for split, count in found.rows.items())
-        print(f"{found.task:13}  {found.state:8}  {rows}".rstrip())
+        print(f"{found.task:14}  {found.state:8}  {rows}".rstrip())
         for finding in found.findings:
-            print(f"{'':15}{finding}")
+            print(f"{'':16}{finding}")
 
 
 def _describe(task: NamedTask) -> str:

@@ -90,9 +90,9 @@ class MissingFile(UserError):
 def _read(task: NamedTask, split: str, data: Path, folder: Path | None) -> Examples:
     if folder is None:
         raise MissingFile(
-            f"there is no folder {task.name}",
+            f"there is no folder {task.folder or task.name}",
             where=data,
-            accepted=f"a folder {task.name} with {task.train_files[0]} and {task.dev_files[0]}",
+            accepted=f"a folder {task.folder or task.name} with {task.train_files[0]} and {task.dev_files[0]}",
             action=f"The data are from {task.source} (licence: {task.licence})",
         )
     names = task.train_files if split == "train" else task.dev_files

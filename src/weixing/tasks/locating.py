@@ -39,7 +39,8 @@ def only(folder: Path, split: str) -> Path:
 
 def folder_of(task: NamedTask, data: Path) -> Path | None:
     """The folder in `data` of a named task: ``tnews``, or ``tnews_public`` as CLUE packs it, in any case."""
-    names = (task.name, f"{task.name}_public")
+    name = task.folder or task.name
+    names = (name, f"{name}_public")
     folders = [folder for folder in _folders(data) if folder.name.lower() in names]
     return min(folders, key=lambda folder: names.index(folder.name.lower()), default=None)
 
@@ -68,7 +69,7 @@ def layout_of(task: NamedTask, file: Path) -> Layout:
     with open(file, "rb") as stream:
         first = stream.readline().decode("utf-8", errors="replace").removeprefix("\ufeff").rstrip("\r\n")
     if task.columns is None or first.startswith("{") or LABEL in first.split("\t"):
-        return Layout(kind="class")
+        return Layout(task.text, kind="class")
     return Layout(*task.columns, kind="class")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from weixing.errors import UserError
-from weixing.tasks.catalogue import CATALOGUE
+from weixing.tasks.catalogue import NAMED
 from weixing.tasks.checking import load_named
 from weixing.tasks.files import Task, load_task, make_task, read_examples
 from weixing.tasks.locating import folder_of, only, task_folders
@@ -43,7 +43,7 @@ def name_of_files(train_file: Path) -> str:
 
 
 def _by_name(name: str, data: Path | None, layout: Layout) -> Task:
-    known = CATALOGUE.get(name)
+    known = NAMED.get(name)
     if known is not None and data is not None:
         _require_no_layout(name, layout)
         return load_named(known, data)
@@ -59,10 +59,10 @@ def _by_name(name: str, data: Path | None, layout: Layout) -> Task:
     if known is not None:
         raise UserError(
             f"where are the data of {name}?",
-            accepted=f"--data DIR with a folder {name}",
+            accepted=f"--data DIR with a folder {known.folder or name}",
             action=f"They are from {known.source}; `weixing tasks --data DIR` says what a folder holds",
         )
-    known_here = [task.name for task in CATALOGUE.values() if data is None or folder_of(task, data)]
+    known_here = [task.name for task in NAMED.values() if data is None or folder_of(task, data)]
     raise UserError(
         f"there is no task {name!r}",
         where=data,

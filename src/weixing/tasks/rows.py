@@ -33,7 +33,8 @@ class Layout:
     """How the rows of a task file are laid out; None: the usual columns, and the kind that the labels show.
 
     `text`, `text_pair` and `label` name columns (TSV, CSV) or keys (JSON lines); as numbers, from 1, they are columns
-    of a table without a header. `separator` stands between the classes of a multi-label row that is no JSON list.
+    of a table without a header. `text` may name several, split by commas, whose texts are joined by commas; then some
+    of them may be empty. `separator` stands between the classes of a multi-label row that is no JSON list.
 
     Raises:
         UserError: options that contradict each other.
@@ -46,7 +47,7 @@ class Layout:
     separator: str | None = None
 
     def __post_init__(self) -> None:
-        named = [name for name in (self.text, self.text_pair, self.label) if name is not None]
+        named = [*self.texts, *(name for name in (self.text_pair, self.label) if name is not None)]
         numbers = [name for name in named if re.fullmatch("[0-9]+", name)]
         if self.text_pair is not None and self.text is None:
             raise UserError("the second text has a column, the first has none", where="--text-pair", accepted="--text")
@@ -68,9 +69,14 @@ class Layout:
             )
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns or keys that make the text; none where it is in the usual one."""
+        return tuple(self.text.split(",")) if self.text is not None else ()
+
+    @property
     def columns_are_numbers(self) -> bool:
         """Whether the file is a table without a header."""
-        return self.text is not None and self.text.isdecimal()
+        return bool(self.texts) and self.texts[0].isdecimal()
 
 
 def read_text(path: Path) -> str:
@@ -120,6 +126,11 @@ def require_text(text: str, where: str, name: str) -> str:
     if re.search("[\ud800-\udfff]", text):
         raise UserError(f"half a surrogate pair in {name}", where=where, accepted="whole Unicode characters")
     return text
+
+
+def join_texts(parts: list[str]) -> str:
+    """The texts of several columns as one: those that are not empty, joined by commas."""
+    return ",".join(part for part in parts if part.strip())
 
 
 def short(text: str, limit: int = 60) -> str:

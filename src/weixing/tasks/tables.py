@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from weixing.errors import UserError
-from weixing.tasks.rows import ACCEPTED, Layout, Row, numbered_lines, require_text, short, some
+from weixing.tasks.rows import ACCEPTED, Layout, Row, join_texts, numbered_lines, require_text, short, some
 
 TEXT, TEXT_PAIR, LABEL = "text_a", "text_b", "label"
 
@@ -31,7 +31,7 @@ def table_rows(path: Path, text: str, layout: Layout, *, commas: bool) -> Iterat
     else:
         columns = _by_name(header, layout, f"{path}:{first_line}")
         shape = f"the header names {len(header)}"
-    text_column, pair_column, label_column = columns
+    text_columns, pair_column, label_column = columns
     names = header if not layout.columns_are_numbers else [f"column {n}" for n in range(1, len(header) + 1)]
     for number, fields in lines:
         where = f"{path}:{number}"
@@ -43,34 +43,40 @@ def table_rows(path: Path, text: str, layout: Layout, *, commas: bool) -> Iterat
             )
         if fields == header and not layout.columns_are_numbers:
             raise UserError("the header once more", where=where, accepted="one header, in the first line")
-        first = require_text(fields[text_column], where, names[text_column])
+        text_names = ", ".join(names[column] for column in text_columns)
+        first = require_text(join_texts([fields[column] for column in text_columns]), where, text_names)
         second = require_text(fields[pair_column], where, names[pair_column]) if pair_column is not None else None
         yield Row(number, first, second, fields[label_column])
 
 
-def _by_name(header: list[str], layout: Layout, where: str) -> tuple[int, int | None, int]:
-    """Where, from 0, text, second text and label are."""
-    text, label, pair = layout.text or TEXT, layout.label or LABEL, layout.text_pair
-    if layout.text is None and TEXT_PAIR in header:
+def _by_name(header: list[str], layout: Layout, where: str) -> tuple[list[int], int | None, int]:
+    """Where, from 0, the texts to join, the second text and the label are."""
+    texts, label, pair = layout.texts or (TEXT,), layout.label or LABEL, layout.text_pair
+    if not layout.texts and TEXT_PAIR in header:
         pair = TEXT_PAIR
-    for name in (label, text) if pair is None else (label, text, pair):
+    for name in (label, *texts) if pair is None else (label, *texts, pair):
         if header.count(name) != 1:
             raise UserError(
                 f"the header has {'no' if name not in header else 'more than one'} {name} column: "
                 f"{short(some(tuple(header)))}",
                 where=where,
-                accepted=ACCEPTED if layout.text is None else "--text, --text-pair and --label as the header has them",
+                accepted=ACCEPTED if not layout.texts else "--text, --text-pair and --label as the header has them",
             )
-    return header.index(text), header.index(pair) if pair is not None else None, header.index(label)
+    return (
+        [header.index(name) for name in texts],
+        header.index(pair) if pair is not None else None,
+        header.index(label),
+    )
 
 
-def _by_number(first: list[str], layout: Layout, where: str) -> tuple[int, int | None, int]:
-    assert layout.text is not None
-    assert layout.label is not None
-    numbers = [int(number) for number in (layout.text, layout.label, layout.text_pair) if number is not None]
-    if max(numbers) > len(first):
-        raise UserError(f"there is no column {max(numbers)}", where=where, accepted=f"1 to {len(first)}")
-    return numbers[0] - 1, numbers[2] - 1 if len(numbers) == 3 else None, numbers[1] - 1
+def _by_number(first: list[str], layout: Layout, where: str) -> tuple[list[int], int | None, int]:
+    """The same for columns whose numbers, from 1, are given."""
+    texts, label = [int(number) for number in layout.texts], int(layout.label or 0)
+    pair = int(layout.text_pair) if layout.text_pair is not None else None
+    largest = max(*texts, label, pair or 0)
+    if largest > len(first):
+        raise UserError(f"there is no column {largest}", where=where, accepted=f"1 to {len(first)}")
+    return [number - 1 for number in texts], pair - 1 if pair is not None else None, label - 1
 
 
 def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
