@@ -37,7 +37,7 @@ def own_result(model: Path, score: float, seed: int = 7, **details: Any) -> Resu
     loaded, vocabulary = import_model(model)
     weights = weights_sha256(str(model), loaded.encoder, vocabulary)[:12]
     return Result(
-        "tiny", "book_review", "dev", "accuracy", score, 3, 32, 1e-4, seed, 1.5, 30, round(score), 100,
+        "tiny", "book_review", "dev", "accuracy", score, 3, 32, 1e-4, seed, 1.5, 30, round(80 * score), 8000,
         details={"weights": weights, "shape": "1/64", **details},
     )  # fmt: skip
 
@@ -261,6 +261,7 @@ def test_results_of_other_models_are_shown_but_not_claimed(folder: Path) -> None
     assert table_rows(text)["1/64 untrained"]
     (result,) = ModelCard(text).data.eval_results
     assert (result.metric_value, result.dataset_name) == (81.0, "book_review (partial)")
+    assert "book_review: partial data" in text  # the table's footnote
     with pytest.raises(UserError, match="none of these results are of the model second") as caught:
         gather(str(folder), results=[other])
     assert "1/64 untrained" in str(caught.value)

@@ -17,7 +17,7 @@ from weixing.reporting.card_facts import Facts
 from weixing.reporting.card_metadata import metadata, read_metadata
 from weixing.reporting.card_procedure import procedure
 from weixing.reporting.card_usage import usage
-from weixing.reporting.card_words import Language
+from weixing.reporting.wording import Language
 
 README = "README.md"
 _MARKER = re.compile(r"\n<!-- weixing card: text ([0-9a-f]{64}), weights ([0-9a-f]{64}) -->\n\Z")

@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from weixing.errors import UserError
 from weixing.reporting.card_facts import QUESTION, Facts
-from weixing.reporting.card_results import best_runs
+from weixing.reporting.card_sections import own_entries
 from weixing.text.vocabulary import MASK
 from weixing.zoo import Shape
 
@@ -60,20 +60,20 @@ def _tags(shape: Shape) -> list[str]:
 
 def _eval_results(facts: Facts) -> list[EvalResult]:
     results = []
-    for run in best_runs(facts.own):
-        best = run.result
-        task_type, task_name = TAGGING if best.metric == ENTITY_F1 else CLASSIFICATION
-        partial = best.details.get("data") not in (None, "complete")
+    for entry in own_entries(facts):
+        assert entry.best is not None
+        task_type, task_name = TAGGING if entry.metric == ENTITY_F1 else CLASSIFICATION
+        remarks = f" ({', '.join(entry.remarks)})" if entry.remarks else ""  # of its data: partial, altered, …
         results.append(
             EvalResult(
                 task_type=task_type,
                 task_name=task_name,
-                dataset_type=best.task,
-                dataset_name=f"{best.task} ({best.details['data']})" if partial else best.task,
-                dataset_split=best.split,
-                metric_type=best.metric,
-                metric_name=f"{best.metric}, %" + (f", best of {run.runs} runs" if run.runs > 1 else ""),
-                metric_value=round(best.score, 2),
+                dataset_type=entry.task,
+                dataset_name=entry.task + remarks,
+                dataset_split=entry.split,
+                metric_type=entry.metric,
+                metric_name=f"{entry.metric}, %" + (f", best of {entry.runs} runs" if entry.runs > 1 else ""),
+                metric_value=round(entry.best, 2),
             )
         )
     return results

@@ -5,14 +5,14 @@ Each text is written in both languages side by side, so that they say the same.
 
 from weixing.recipes import RECIPES
 from weixing.reporting.card_facts import Facts
-from weixing.reporting.card_results import BestRun, best_runs
-from weixing.reporting.card_words import MISSING, Language, counted, markdown_table, megabytes, one_of, percent
+from weixing.reporting.card_words import MISSING, counted, markdown_table, megabytes, one_of, percent
+from weixing.reporting.published import SCORE
 from weixing.reporting.rendering import as_markdown
-from weixing.reporting.table import table
+from weixing.reporting.table import Entry, table
+from weixing.reporting.wording import Language
 from weixing.zoo import FLOPS_PREDICTED_SHARE, FLOPS_SEQUENCE_LENGTH, HIDDEN, LAYERS, ZOO, Shape
 
 HUB = "https://huggingface.co"
-ACCURACY = "accuracy"  # the metric that counts rows
 CITATION = """@article{zhao2019uer,
   title={UER: An Open-Source Toolkit for Pre-training Models},
   author={Zhao, Zhe and Chen, Hui and Zhang, Jinbin and Zhao, Xin and Liu, Tao and Lu, Wei and Chen, Xi and \
@@ -119,30 +119,26 @@ def results(facts: Facts, language: Language) -> str | None:
     """The table beside the published scores, and the setting of each best run; None without results."""
     if not facts.results:
         return None
-    legend = one_of(
-        language,
-        zh="成绩单位是百分比，由 `weixing finetune` 微调得到。published 一行是公开模型卡上同规格模型的成绩：18 组超参数"
-        "里最好的一次，单个种子；difference 一行是本表成绩与它的差；“–”表示没有做。",
-        en="Scores are in percent, of `weixing finetune`. The row published has those of the model of the same shape "
-        "on its own card: the best of 18 settings, one seed; the row difference is what lies between; – was not run.",
-    )
-    runs = best_runs(facts.own)
     best = one_of(language, zh="本模型每个任务最好的一次：", en="The best run of this model on each task:")
     header = one_of(
         language,
-        zh="任务|划分|指标|成绩|对/全部|轮数|批大小|学习率|种子|从几次里选",
-        en="task|split|metric|score|right of all|epochs|batch size|learning rate|seed|best of",
+        zh="任务|划分|指标|成绩|行数|轮数|批大小|学习率|从几次里选",
+        en="task|split|metric|score|rows|epochs|batch size|learning rate|best of",
     )
-    rows = [header.split("|"), *(_best_row(run) for run in runs)]
-    return f"{as_markdown(table(facts.results))}\n{legend}\n\n{best}\n\n{markdown_table(rows)}"
+    rows = [header.split("|"), *(_best_row(entry) for entry in own_entries(facts))]
+    return f"{as_markdown(table(facts.results), language)}\n{best}\n\n{markdown_table(rows)}"
 
 
-def _best_row(run: BestRun) -> list[str]:
-    best = run.result
-    right = f"{best.correct:,}/{best.total:,}" if best.metric == ACCURACY else MISSING
+def own_entries(facts: Facts) -> list[Entry]:
+    """What this model has reached on each task, the mean of several left out."""
+    return [entry for entry in table(facts.own) if entry.best is not None and entry.column != SCORE]
+
+
+def _best_row(entry: Entry) -> list[str]:
+    rows = MISSING if entry.rows is None else f"{entry.rows:,}"
     return [
-        best.task, best.split, best.metric, f"{best.score:.2f}", right, f"{best.epochs}",
-        f"{best.batch_size}", f"{best.learning_rate:g}", f"{best.seed}", f"{run.runs}",
+        entry.column, entry.split, entry.metric, f"{entry.best:.2f}", rows, f"{entry.epochs}",
+        f"{entry.batch_size}", f"{entry.learning_rate:g}", f"{entry.runs}",
     ]  # fmt: skip
 
 
@@ -163,14 +159,6 @@ def limits(facts: Facts, language: Language) -> str:
                 language,
                 zh="上面的留出集损失只在同一份留出集、同一词表之间可以比较。",
                 en="The held-out loss above compares with others on the same rows and vocabulary alone.",
-            )
-        )
-    if facts.own:
-        points.append(
-            one_of(
-                language,
-                zh="从多次微调里按验证集选出的最好成绩是偏乐观的，它不是测试集成绩。",
-                en="The best of several runs, chosen on the dev set, flatters a model; it is no score on a test set.",
             )
         )
     points.append(

@@ -6,7 +6,8 @@ Each text is written in both languages side by side, so that they say the same.
 import pprint
 
 from weixing.reporting.card_facts import HERE, QUESTION, Facts
-from weixing.reporting.card_words import Language, one_of
+from weixing.reporting.card_words import one_of
+from weixing.reporting.wording import Language
 
 TEXT = "输入任意文本内容"
 SENTENCE = "这家酒店的服务很周到"

@@ -1,8 +1,7 @@
 """The two languages of a model card, and how numbers are written in both. Pure."""
 
-from typing import Literal
+from weixing.reporting.wording import Language
 
-Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")  # in their order in a card
 MISSING = "–"
 
