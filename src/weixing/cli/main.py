@@ -19,6 +19,7 @@ from weixing.cli import (
     prepare,
     pretrain,
     publish,
+    serve,
     table,
     tasks,
     vocab,
@@ -51,6 +52,7 @@ app.command("card")(card.run)
 app.command("publish")(publish.run)
 app.command("fill-mask")(fill_mask.run)
 app.command("features")(features.run)
+app.command("serve")(serve.run)
 
 
 # typer carries its own copy of click from 0.27 on, so the class is taken from the one that typer names.

@@ -1,0 +1,105 @@
+"""`weixing serve`: the HTTP service."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weixing.errors import UserError
+
+TOKEN = "WEIXING_TOKEN"
+
+
+def run(
+    model: Annotated[list[str], typer.Option("--model", "-m", help="Model, as everywhere, or NAME=MODEL; repeatable.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    backend: Annotated[str, typer.Option(help="As `weixing features` takes it.")] = "auto",
+    precision: Annotated[str, typer.Option(help="As `weixing features` takes it.")] = "float32",
+    max_models: Annotated[int, typer.Option(min=1, help="In memory at a time; the rest on demand.")] = 4,
+    token_file: Annotated[Path | None, typer.Option(help=f"Bearer token to ask for; or set {TOKEN}.")] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="CORS: whose pages may ask; repeatable.")] = None,
+    batch_window_ms: Annotated[float, typer.Option(min=0, help="Wait for company, at most.")] = 2.0,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Most computed together.")] = 4096,
+    max_queue_tokens: Annotated[int, typer.Option(min=1, help="Most waiting for a model; then 429.")] = 262_144,
+    max_requests: Annotated[int, typer.Option(min=1, help="Most under way; then 429.")] = 512,
+    max_texts: Annotated[int, typer.Option(min=1, help="Most in a request.")] = 2048,
+    max_characters: Annotated[int, typer.Option(min=1, help="Most in a text.")] = 20_000,
+    max_body_kb: Annotated[int, typer.Option(min=1, help="Most in a request, in KiB.")] = 2048,
+    timeout_seconds: Annotated[float, typer.Option(min=0.001, help="For an answer; then 503 or 504.")] = 30.0,
+    shutdown_seconds: Annotated[float, typer.Option(min=1, help="To finish after a signal.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
+) -> int:
+    """Serve models over HTTP: fill-mask, vectors, labels, OpenAI's /v1/embeddings, and a page at /.
+
+    Ctrl-C or SIGTERM: no new connections, what was taken is finished. The API is described at /docs.
+
+    Example: weixing serve --model runs/tiny --model base=uer/chinese_roberta_L-12_H-768
+    """
+    sources = _named(model)
+    token = _token(token_file)
+    try:
+        import fastapi  # noqa: F401
+        import orjson  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"weixing serve needs {error.name}, which is not installed", action="pip install 'weixing[serve]'"
+        ) from None
+
+    from weixing.progress import say
+    from weixing.serving.limits import Limits
+    from weixing.serving.loading import loader
+    from weixing.serving.server import is_loopback, listen, serve
+
+    limits = Limits(
+        body_bytes=max_body_kb * 1024, texts=max_texts, characters=max_characters, requests=max_requests,
+        queue_tokens=max_queue_tokens, batch_tokens=batch_tokens, batch_window_seconds=batch_window_ms / 1000,
+        answer_seconds=timeout_seconds, shutdown_seconds=shutdown_seconds, models=max_models,
+    )  # fmt: skip
+    bound = listen(host, port)
+    address, number = bound.getsockname()[:2]
+    url = f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"
+    if token is None and not is_loopback(address):
+        say(f"warning: everyone who can reach {url} can use it; ask for a token with --token-file or {TOKEN}")
+
+    def ready() -> None:
+        if as_json:
+            print(json.dumps({"url": url, "port": number, "models": list(sources), "pid": os.getpid()}), flush=True)
+        say(f"weixing serve: {url} with {', '.join(sources)}; the API is described at {url}/docs; Ctrl-C ends it")
+
+    load = loader(backend, precision)
+    return 128 + serve(bound, sources, load, limits, token=token, origins=allow_origin or (), on_ready=ready)
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    """``NAME=MODEL``, or a model that is its own name."""
+    sources: dict[str, str] = {}
+    for given in models:
+        name, equals, source = given.partition("=")
+        if not name or (equals and not source):
+            raise UserError(f"--model {given!r}", accepted="MODEL or NAME=MODEL, such as tiny=runs/tiny")
+        if name in sources:
+            raise UserError(f"--model: two models are called {name!r}", accepted="NAME=MODEL, each name once")
+        sources[name] = source if equals else given
+    return sources
+
+
+def _token(file: Path | None) -> str | None:
+    """The token of the file, or of the environment; None if there is none."""
+    if file is None:
+        token, where = os.environ.get(TOKEN), TOKEN
+        if token is None:
+            return None
+    else:
+        try:
+            token, where = file.read_text(encoding="utf-8", errors="replace"), str(file)
+        except OSError as error:
+            raise UserError(f"cannot read the token: {error.strerror}", where=file) from None
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise UserError("this is no token", where=where, accepted="one line of printable ASCII without spaces")
+    return token

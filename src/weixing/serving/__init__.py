@@ -1,0 +1,1 @@
+"""The HTTP service: models behind JSON endpoints, with batching across requests, bounds on everything, and metrics."""
