@@ -36,12 +36,10 @@ class Served:
     """A service that is not running yet.
 
     Args:
-        app: for an ASGI server.
-        entrance: its outermost part, which counts.
-        service: its inside.
+        entrance: the application, for an ASGI server.
+        service: what it works with.
     """
 
-    app: ASGIApp
     entrance: Entrance
     service: Service
 
@@ -92,8 +90,7 @@ def create(
         inner = CORSMiddleware(
             inner, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["Authorization", "Content-Type"]
         )
-    entrance = Entrance(inner, set().union(*map(_paths, routers)), metrics)
-    return Served(entrance, entrance, service)
+    return Served(Entrance(inner, set().union(*map(_paths, routers)), metrics), service)
 
 
 def _paths(router: APIRouter) -> set[str]:

@@ -100,7 +100,7 @@ class Server(uvicorn.Server):
     def __init__(self, served: Served, on_ready: Callable[[], None]) -> None:
         limits = served.service.limits
         config = uvicorn.Config(
-            served.app, http=protocol(limits.header_seconds, limits.send_seconds), ws="none", lifespan="on",
+            served.entrance, http=protocol(limits.header_seconds, limits.send_seconds), ws="none", lifespan="on",
             timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=math.ceil(limits.shutdown_seconds),
             server_header=False, access_log=False, proxy_headers=False, log_config=None, log_level=logging.ERROR,
         )  # fmt: skip

@@ -153,8 +153,7 @@ class Shelf:
 
 def _not_loaded(name: str, error: Exception) -> ApiError:
     """What a client is told of a model that cannot be had, which is not the client's doing."""
-    known = isinstance(error, UserError)
-    reason = ApiError.of(error, status=503) if known else ApiError(503, type(error).__name__)
+    reason = ApiError.of(error) if isinstance(error, UserError) else ApiError(503, type(error).__name__)
     message = f"model {name!r} could not be loaded: {reason.message}"
     return ApiError(503, message, where="model", accepted=reason.accepted, retry_after=RETRY_SECONDS)
 

@@ -5,6 +5,7 @@ a request larger than that a part, after which the others have their turn. Nothi
 """
 
 import asyncio
+import gc
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -138,6 +139,8 @@ class Worker:
             for group in groups.values():
                 self._tell(self._deliver, self._compute(model, group))
             self._measure(sum(sum(part.job.costs[part.start : part.end]) for part in parts), monotonic() - began)
+        del model
+        gc.collect()  # its memory is wanted for the next one now
 
     def _take(self) -> list[Part]:
         """What to compute next; nothing once the worker is closed and has no more to do."""
