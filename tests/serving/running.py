@@ -57,9 +57,9 @@ class Running(NamedTuple):
             client.connection.close()
 
     def metric(self, line: str) -> float:
-        """The value of the line of /metrics that begins so."""
-        page = self.ask("/metrics").json
-        return float(next(text for text in page.splitlines() if text.startswith(line + " ")).split()[1])
+        """The value of the line of /metrics that begins so; 0 before there is one."""
+        lines = self.ask("/metrics").json.splitlines()
+        return next((float(text.split()[-1]) for text in lines if text.startswith(line + " ")), 0.0)
 
 
 @contextmanager

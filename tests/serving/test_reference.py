@@ -12,7 +12,8 @@ from weixing.serving.limits import Limits
 
 def references(value) -> list[str]:
     if isinstance(value, dict):
-        return [value["$ref"]] * ("$ref" in value) + [name for item in value.values() for name in references(item)]
+        own = [value["$ref"]] if "$ref" in value else []
+        return own + [name for item in value.values() for name in references(item)]
     return [name for item in value for name in references(item)] if isinstance(value, list) else []
 
 

@@ -116,7 +116,7 @@ def test_a_model_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["--model", "2/128", "--token-file", "nowhere"], "nowhere: cannot read the token"),
         (["--model", "2/128", "--token-file", "empty"], "empty: this is no token"),
         (["--model", "2/128", "--token-file", "spaces"], "spaces: this is no token"),
-        (["--model", "2/128", "--port", "70000"], "70000"),
+        (["--model", "2/128", "--port", "70000"], "--port"),
         ([], "--model"),
     ],
 )

@@ -11,6 +11,8 @@ def loader(backend: str, precision: str) -> Callable[[str], Model]:
     def ready(source: str) -> Model:
         model = load(source, backend, precision)
         model.features(["微型"])
+        if model.bert.head is not None:
+            model.fill_mask("[MASK]", 1)
         return model
 
     return ready

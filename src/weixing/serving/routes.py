@@ -25,7 +25,7 @@ from weixing.serving.schemas import (
     errors,
 )
 from weixing.serving.service import Service
-from weixing.serving.work import Answer, Features, FillMask
+from weixing.serving.work import Answer, Classify, Features, FillMask
 from weixing.text.vocabulary import MASK
 
 
@@ -77,6 +77,21 @@ def guarded_routes(service: Service) -> APIRouter:
         vectors = [answer.value for answer in answers]
         hidden = vectors[0].shape[-1]
         return _json(model=model, pooling=request.pooling, hidden=hidden, vectors=vectors, tokens=_tokens(answers))
+
+    @router.post("/classify", response_model=ClassifyAnswer, responses=REFUSALS)
+    async def classify(request: ClassifyRequest) -> Response:
+        """Labels of texts, or of pairs of texts, as `weixing.load(MODEL).classify(TEXTS, SECOND_TEXTS, top_k)`."""
+        texts, model = service.texts(request.texts, "texts"), request.model or service.shelf.default
+        pairs, seconds = False, [""] * len(texts)
+        if request.second_texts is not None:
+            pairs, seconds = True, service.texts(request.second_texts, "second_texts")
+        if len(seconds) != len(texts):
+            what = f"{len(seconds)} second texts for {len(texts)} texts"
+            raise ApiError(422, what, where="second_texts", accepted=f"one for each: {len(texts)}")
+        items = list(zip(texts, seconds, strict=True))
+        sizes = [len(text) + len(second) + pairs for text, second in items]
+        answers = await service.compute(model, Classify(request.top_k, pairs), items, sizes)
+        return _json(model=model, labels=[answer.value for answer in answers], tokens=_tokens(answers))
 
     @router.post("/v1/embeddings", response_model=EmbeddingsAnswer, responses=REFUSALS)
     async def embeddings(request: EmbeddingsRequest) -> Response:

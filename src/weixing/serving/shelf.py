@@ -12,7 +12,6 @@ from typing import Any
 
 from weixing.errors import UserError
 from weixing.inference.model import Model
-from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import say
 from weixing.serving.errors import ApiError
 from weixing.serving.limits import Limits
@@ -166,11 +165,11 @@ UNKNOWN = (
 
 def description(model: Model) -> dict[str, Any]:
     """What a client may want to know of a model: the keys of `UNKNOWN`."""
-    shape = model.shape
-    tasks = ["features", *(["fill-mask"] if isinstance(model.model, MaskedLanguageModel) else [])]
+    shape, labels = model.shape, model.labels and list(model.labels.names)
+    can = {"features": True, "fill-mask": model.bert.head is not None, "classify": labels is not None}
     return {
         "shape": shape.name, "layers": shape.layers, "hidden": shape.hidden,
         "parameters": sum(tensor.numel() for tensor in model.encoder.parameters()), "positions": shape.positions,
         "vocabulary_size": len(model.vocabulary), "backend": model.backend.name, "precision": model.precision,
-        "tasks": tasks, "labels": None,
+        "tasks": [task for task, possible in can.items() if possible], "labels": labels,
     }  # fmt: skip

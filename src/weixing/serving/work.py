@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from weixing.errors import UserError
+from weixing.formats.huggingface import no_masked_lm
 from weixing.inference.backends import Pooling
 from weixing.inference.model import Model
 
@@ -58,6 +59,8 @@ class FillMask:
 
     def compute(self, model: Model, items: Sequence[str], batch_tokens: int) -> list[Answer | UserError]:
         """As in `Task`."""
+        if model.bert.head is None:
+            raise no_masked_lm()
         answers: list[Answer | UserError] = []
         for text, row in zip(items, model.encode(items), strict=True):
             try:
@@ -68,6 +71,24 @@ class FillMask:
             lists = candidates if isinstance(candidates[0], list) else [candidates]
             answers.append(Answer(lists, len(row)))
         return answers
+
+
+@dataclass(frozen=True)
+class Classify:
+    """Labels of texts, or of pairs, which are computed apart from texts. An answer's value is a list of labels."""
+
+    top_k: int | None
+    pairs: bool
+    name: ClassVar[str] = "classify"
+
+    def compute(self, model: Model, items: Sequence[tuple[str, str]], batch_tokens: int) -> list[Answer | UserError]:
+        """As in `Task`; without pairs the second texts are not looked at."""
+        labels = model.require_labels()
+        texts, seconds = ([*column] for column in zip(*items, strict=True))
+        rows = model.encode_pairs(texts, seconds)[0] if self.pairs else model.encode(texts)
+        scores = model.scores(texts, seconds if self.pairs else None, batch_tokens=batch_tokens)
+        named = [labels.named(row, self.top_k) for row in scores.tolist()]
+        return [Answer(entries, len(row)) for entries, row in zip(named, rows, strict=True)]
 
 
 def _framed(model: Model, ids: np.ndarray) -> np.ndarray | UserError:
