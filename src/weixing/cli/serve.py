@@ -16,25 +16,26 @@ def run(
     model: Annotated[list[str], typer.Option("--model", "-m", help="Model, as everywhere, or NAME=MODEL; repeatable.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
-    backend: Annotated[str, typer.Option(help="As `weixing features` takes it.")] = "auto",
-    precision: Annotated[str, typer.Option(help="As `weixing features` takes it.")] = "float32",
-    max_models: Annotated[int, typer.Option(min=1, help="In memory at a time; the rest on demand.")] = 4,
+    backend: Annotated[str, typer.Option(help="As in `features`.")] = "auto",
+    precision: Annotated[str, typer.Option(help="As in `features`.")] = "float32",
+    max_models: Annotated[int, typer.Option(min=1, help="In memory at a time.")] = 4,
     token_file: Annotated[Path | None, typer.Option(help=f"Bearer token to ask for; or set {TOKEN}.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="CORS: whose pages may ask; repeatable.")] = None,
-    batch_window_ms: Annotated[float, typer.Option(min=0, help="Wait for company, at most.")] = 2.0,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Most computed together.")] = 4096,
-    max_queue_tokens: Annotated[int, typer.Option(min=1, help="Most waiting for a model; then 429.")] = 262_144,
-    max_requests: Annotated[int, typer.Option(min=1, help="Most under way; then 429.")] = 512,
-    max_texts: Annotated[int, typer.Option(min=1, help="Most in a request.")] = 2048,
-    max_characters: Annotated[int, typer.Option(min=1, help="Most in a text.")] = 20_000,
-    max_body_kb: Annotated[int, typer.Option(min=1, help="Most in a request, in KiB.")] = 2048,
-    timeout_seconds: Annotated[float, typer.Option(min=0.001, help="For an answer; then 503 or 504.")] = 30.0,
-    shutdown_seconds: Annotated[float, typer.Option(min=1, help="To finish after a signal.")] = 30.0,
+    batch_window_ms: Annotated[float, typer.Option(min=0, help="Wait for company.")] = 2.0,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Computed together.")] = 4096,
+    max_queue_tokens: Annotated[int, typer.Option(min=1, help="Waiting for a model.")] = 262_144,
+    max_requests: Annotated[int, typer.Option(min=1, help="Under way at a time.")] = 512,
+    max_texts: Annotated[int, typer.Option(min=1, help="Of a request.")] = 2048,
+    max_characters: Annotated[int, typer.Option(min=1, help="Of a text.")] = 20_000,
+    max_body_kb: Annotated[int, typer.Option(min=1, help="KiB of a request.")] = 2048,
+    timeout_seconds: Annotated[float, typer.Option(min=0.001, help="For an answer.")] = 30.0,
+    shutdown_seconds: Annotated[float, typer.Option(min=1, help="To finish its work.")] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> int:
     """Serve models over HTTP: fill-mask, vectors, labels, OpenAI's /v1/embeddings, and a page at /.
 
-    Ctrl-C or SIGTERM: no new connections, what was taken is finished. The API is described at /docs.
+    Bounds are upper bounds; beyond them a request is refused with what is accepted. /docs describes the API. Ctrl-C
+    or SIGTERM: no new connections, what was taken is finished.
 
     Example: weixing serve --model runs/tiny --model base=uer/chinese_roberta_L-12_H-768
     """
