@@ -213,7 +213,10 @@ def test_shards_that_are_gone_or_changed_are_not_described(runs: Path, tmp_path:
     for name, settings in (("gone", {"data": str(tmp_path / "no")}), ("changed", {"data_sha256": "0" * 64})):
         facts = changed(runs / "first", tmp_path / name, **settings, eval_data=None)
         rows = table_rows(card(facts, ("en",)))
-        assert "corpus" not in rows
+        shards = Path(facts.training.stages[0].settings["data"]).name
+        assert rows["corpus"] == [f"shards `{shards}` (no longer there, or changed)"]
+        assert "size of the corpus" not in rows
+        assert "held-out corpus" not in rows
         assert rows["positions fed, padding included"] == ["768"]
 
 

@@ -35,7 +35,7 @@ def run(
     from weixing.progress import say
     from weixing.reporting.card import README, card, write_card
     from weixing.reporting.card_facts import gather
-    from weixing.reporting.card_words import LANGUAGES
+    from weixing.reporting.card_words import LANGUAGES, counted
     from weixing.tasks.results import read_results
 
     if out is None and not Path(model).is_dir():
@@ -65,4 +65,5 @@ def run(
         }
         print(json.dumps(result, ensure_ascii=False))
         return
-    print(f"{facts.name}: {len(facts.training.stages)} stages, {len(facts.own)} results of its own → {file}")
+    stages, own = counted(len(facts.training.stages), "stage"), counted(len(facts.own), "result")
+    print(f"{facts.name}: {stages}, {own} of its own → {file}")

@@ -75,9 +75,17 @@ def _began(training: Training, language: Language) -> str:
     )
 
 
-def _corpus(manifest: Manifest | None, language: Language) -> Said:
-    if manifest is None:
+def _corpus(manifest: Manifest | None, shards: str | None, language: Language) -> Said:
+    """Files of the corpus, or where the folder `shards` is not there as it was, that folder's name."""
+    if manifest is None and shards is None:
         return None
+    if manifest is None:
+        name = str(shards).replace("\\", "/").rpartition("/")[2]
+        return one_of(
+            language,
+            zh=f"分片 `{name}`（已不在原处，或已改动）",
+            en=f"shards `{name}` (no longer there, or changed)",
+        )
     files = [source.replace("\\", "/").rpartition("/")[2] for source in manifest.sources]
     named = ", ".join(f"`{file}`" for file in files[:FILES_NAMED])
     if len(files) > FILES_NAMED:
@@ -206,7 +214,7 @@ def _hours(stage: Stage, language: Language) -> Said:
 
 
 _ROWS: tuple[tuple[str, str, Callable[[Stage, Language], Said]], ...] = (
-    ("语料", "corpus", lambda stage, language: _corpus(stage.corpus, language)),
+    ("语料", "corpus", lambda stage, language: _corpus(stage.corpus, stage.settings.get("data"), language)),
     ("语料规模", "size of the corpus", lambda stage, language: _amount(stage.corpus, language)),
     ("行长（词元数；排列方式）", "row length, tokens (layout)", _rows_read),
     ("配方", "recipe", _number(lambda stage: stage.recipe.get("name"))),
@@ -228,7 +236,11 @@ _ROWS: tuple[tuple[str, str, Callable[[Stage, Language], Said]], ...] = (
     ("设备", "device", _machine),
     ("软件", "software", _software),
     ("最后的训练损失", "last training loss", _number(lambda stage: stage.report.get("train_loss"), ".4f")),
-    ("留出集", "held-out corpus", lambda stage, language: _corpus(stage.held_out, language)),
+    (
+        "留出集",
+        "held-out corpus",
+        lambda stage, language: _corpus(stage.held_out, stage.settings.get("eval_data"), language),
+    ),
     ("留出集规模", "size of it", lambda stage, language: _amount(stage.held_out, language)),
     ("留出集成绩", "on held-out rows", _held_out),
 )
