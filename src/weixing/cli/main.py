@@ -11,6 +11,7 @@ import typer
 
 from weixing.cli import (
     card,
+    compare,
     convert,
     features,
     fill_mask,
@@ -48,6 +49,7 @@ app.command("inspect")(inspect.run)
 app.command("tasks")(tasks.run)
 app.command("finetune")(finetune.run)
 app.command("table")(table.run)
+app.command("compare")(compare.run)
 app.command("card")(card.run)
 app.command("publish")(publish.run)
 app.command("fill-mask")(fill_mask.run)

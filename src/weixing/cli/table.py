@@ -22,7 +22,7 @@ def run(
 
     A cell gives the best run, of how many, and mean ± standard deviation over the seeds of its setting. Partial and
     altered data are marked. CSV and JSON have every number in full; HTML is one page that needs nothing else, with
-    heat maps of the family, depth by width.
+    heat maps of the family, depth by width. Is a difference more than chance? See: weixing compare
 
     Example: weixing table tuned/ --format html --out table.html --heat-map family.png
     """

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 
+from weixing.reporting.markdown import markdown_table
 from weixing.reporting.page import page
 from weixing.reporting.provenance import Provenance
-from weixing.reporting.sheet import Cell, Sheet, sheet
+from weixing.reporting.sheet import Cell, sheet
 from weixing.reporting.table import Entry
 from weixing.reporting.wording import WORDS, Language
 
@@ -58,20 +59,13 @@ def as_markdown(entries: Sequence[Entry], language: Language = "en") -> str:
     """A Markdown table, models down and tasks across, then what its signs mean and its footnotes."""
     laid_out = sheet(entries, language)
     words = WORDS[language]
-    rows = [[words.model, *laid_out.columns], ["---"] + ["---:"] * len(laid_out.columns)]
+    rows = [[words.model, *laid_out.columns]]
     for row in laid_out.rows:
         rows.append([row.head, *(_markdown_cell(cell, words.brackets) for cell in row.cells)])
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    return "\n".join([*lines, "", *_remarks(laid_out, words.gap)]) + "\n"
+    notes = [f"{str(number).translate(SUPERSCRIPTS)} {note}" for number, note in enumerate(laid_out.notes, 1)]
+    return "\n\n".join([markdown_table(rows), words.gap.join(laid_out.legend), *notes]) + "\n"
 
 
 def _markdown_cell(cell: Cell, brackets: str) -> str:
     marked = cell.text + " ".join(str(mark) for mark in cell.marks).translate(SUPERSCRIPTS)
     return brackets.format(text=marked, detail=cell.detail) if cell.detail else marked
-
-
-def _remarks(laid_out: Sheet, gap: str) -> list[str]:
-    """Legend and footnotes, a paragraph each."""
-    notes = [f"{str(number).translate(SUPERSCRIPTS)} {note}" for number, note in enumerate(laid_out.notes, 1)]
-    paragraphs = [gap.join(laid_out.legend), *notes]
-    return [line for paragraph in paragraphs for line in ("", paragraph)][1:]

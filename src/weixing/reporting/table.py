@@ -173,7 +173,7 @@ def _entry(model: tuple[str, str | None, str | None], dev: _Dev, column: str, re
         mean=statistics.fmean(scores),
         spread=statistics.stdev(scores) if len(scores) > 1 else None,
         status=status,
-        data_note=best.details.get("data_note"),
+        data_note=best.details.get("data_note") or None,
     )
     # Trained on a part of the data still compares, with a remark; anything else that is different does not.
     comparable = set(scored.remarks) <= {PARTIAL} and dev.task not in OTHER_EDITION
