@@ -32,8 +32,8 @@ def as_text(comparison: Comparison) -> str:
         if tasks
     ]
     paragraphs = [
-        "Scores in percent, differences in points; percentile interval and two-sided p-value of a paired bootstrap over "
-        f"dev rows and seeds, {comparison.resamples:,} resamples. Sign flips: the share of resamples without a "
+        "Scores in percent, differences in points; percentile interval and two-sided p-value of a paired bootstrap "
+        f"over dev rows and seeds, {comparison.resamples:,} resamples. Sign flips: the share of resamples without a "
         "difference or with the opposite one. The settings were chosen on these same rows, which p does not take into "
         "account; nor, with one seed, the variation between seeds.",
         *left_out,
