@@ -186,7 +186,7 @@ def test_the_command_prints_a_table(two, capsys: pytest.CaptureFixture[str]) -> 
     ]
     assert "10,000 resamples" in lines[6]
     assert "Only B was run on three." in lines
-    assert "A on one: a, 3 epochs, batch 32, learning rate 0.0001, seeds 7, 8" in lines
+    assert "- A on one: a, 3 epochs, batch 32, learning rate 0.0001, seeds 7, 8" in lines
 
 
 def test_the_command_prints_json(two, capsys: pytest.CaptureFixture[str]) -> None:

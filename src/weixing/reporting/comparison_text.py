@@ -22,7 +22,7 @@ def as_text(comparison: Comparison) -> str:
     if comparison.mean is not None:
         rows.append([f"mean of {len(rows)}", *_numbers(comparison.mean), "", ""])
     settings = [
-        f"{name} on {title(task.task, task.split, task.metric)}: {_setting(side)}"
+        f"- {name} on {title(task.task, task.split, task.metric)}: {_setting(side)}"
         for task in comparison.tasks
         for name, side in (("A", task.first), ("B", task.second))
     ]
