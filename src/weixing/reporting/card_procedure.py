@@ -8,7 +8,8 @@ from collections.abc import Callable
 from weixing.data.shards import Manifest
 from weixing.progress import duration
 from weixing.reporting.card_training import FineTuning, Stage, Training
-from weixing.reporting.card_words import MISSING, counted, markdown_table, one_of, percent
+from weixing.reporting.card_words import MISSING, counted, one_of, percent
+from weixing.reporting.markdown import markdown_table
 from weixing.reporting.wording import Language
 
 Said = str | None

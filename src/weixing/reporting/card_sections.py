@@ -5,7 +5,8 @@ Each text is written in both languages side by side, so that they say the same.
 
 from weixing.recipes import RECIPES
 from weixing.reporting.card_facts import Facts
-from weixing.reporting.card_words import MISSING, counted, markdown_table, megabytes, one_of, percent
+from weixing.reporting.card_words import MISSING, counted, megabytes, one_of, percent
+from weixing.reporting.markdown import markdown_table
 from weixing.reporting.published import SCORE
 from weixing.reporting.rendering import as_markdown
 from weixing.reporting.table import Entry, table

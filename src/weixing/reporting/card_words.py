@@ -24,10 +24,3 @@ def megabytes(size: int) -> str:
 def percent(share: float) -> str:
     """``15 %``; ``0.045 %``: three significant digits."""
     return f"{100 * share:.3g} %"
-
-
-def markdown_table(rows: list[list[str]], align: str = "---") -> str:
-    """A table whose first row is its header; cells past the first column are aligned as `align` says."""
-    lines = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    lines.insert(1, ["---"] + [align] * (len(rows[0]) - 1))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

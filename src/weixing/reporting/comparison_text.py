@@ -39,7 +39,7 @@ def as_text(comparison: Comparison) -> str:
         *left_out,
         "\n".join(settings),
     ]
-    return "\n\n".join([markdown_table([header, *rows]), *paragraphs])
+    return "\n\n".join([markdown_table([header, *rows], "---:"), *paragraphs])
 
 
 def _numbers(difference: Difference) -> list[str]:

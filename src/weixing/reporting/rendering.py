@@ -63,7 +63,7 @@ def as_markdown(entries: Sequence[Entry], language: Language = "en") -> str:
     for row in laid_out.rows:
         rows.append([row.head, *(_markdown_cell(cell, words.brackets) for cell in row.cells)])
     notes = [f"{str(number).translate(SUPERSCRIPTS)} {note}" for number, note in enumerate(laid_out.notes, 1)]
-    return "\n\n".join([markdown_table(rows), words.gap.join(laid_out.legend), *notes]) + "\n"
+    return "\n\n".join([markdown_table(rows, "---:"), words.gap.join(laid_out.legend), *notes]) + "\n"
 
 
 def _markdown_cell(cell: Cell, brackets: str) -> str:
