@@ -7,7 +7,6 @@ import pytest
 from tests.reporting.hand_made import result, six
 from weixing.errors import UserError
 from weixing.reporting.family import (
-    COMPARED_TASKS,
     Tile,
     compute_map,
     maps,
@@ -35,15 +34,22 @@ def test_a_task_has_the_best_model_of_each_shape_else_the_published_score() -> N
     assert drawn.others == ("3/192",)
 
 
-def test_scores_of_another_edition_are_never_mixed_with_ours() -> None:
+def test_scores_of_other_texts_are_never_mixed_with_ours() -> None:
     assert score_map(table([result(55.0, task="tnews", shape="2/128")]), "tnews").tiles == {"2/128": Tile(55.0, "run")}
     drawn = score_map(table(six(80.0, "run", "2/128")), "score")
-    assert "tnews" not in COMPARED_TASKS
-    assert len(COMPARED_TASKS) == 5
     assert drawn.kind == "five"
     assert drawn.tiles["2/128"] == Tile((80 + 81 + 82 + 84 + 85) / 5, "run")
     assert drawn.tiles["4/256"].value == pytest.approx((85.7 + 93.7 + 86.1 + 58.3 + 67.4) / 5)
     assert drawn.tiles["4/256"].published
+
+
+def test_the_published_scores_of_tnews_stand_beside_ours_of_tnews_keywords() -> None:
+    entries = table([*six(80.0, "run", "2/128"), result(60.0, task="tnews_keywords", shape="2/128", data="complete")])
+    assert score_map(entries, "tnews_keywords").tiles["4/256"] == Tile(63.9, published=True)
+    drawn = score_map(entries, "score (tnews_keywords)")
+    assert drawn.kind == "score"
+    assert drawn.tiles["2/128"].value == pytest.approx((80 + 81 + 82 + 60 + 84 + 85) / 6)
+    assert drawn.tiles["4/256"].value == pytest.approx(75.9, abs=0.051)
 
 
 def test_a_mean_needs_all_five() -> None:

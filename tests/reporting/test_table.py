@@ -97,9 +97,31 @@ def test_a_custom_task_has_data_of_its_own_which_is_no_remark() -> None:
     assert entry_of([result(80.0, task="own", data="partial")], "own").remarks == ("partial",)
 
 
-def test_no_difference_to_the_published_scores_of_another_edition_of_tnews() -> None:
-    entry = entry_of([result(55.0, task="tnews", shape="2/128", data="complete")], "tnews")
-    assert (entry.published, entry.difference) == (62.0, None)
+def test_the_published_scores_of_tnews_are_those_of_tnews_keywords() -> None:
+    runs = [
+        result(55.0, task="tnews", shape="2/128", data="complete"),
+        result(60.0, task="tnews_keywords", shape="2/128", data="complete"),
+    ]
+    headlines, keywords = entry_of(runs, "tnews"), entry_of(runs, "tnews_keywords")
+    assert (headlines.published, headlines.difference) == (62.0, None)
+    assert (keywords.published, keywords.difference) == (62.0, -2.0)
+    smaller = result(60.0, task="tnews_keywords", shape="2/128", data="complete", total=100)
+    assert entry_of([smaller], "tnews_keywords").remarks == ("other dev",)
+
+
+def test_a_mean_with_tnews_keywords_is_a_column_of_its_own_that_compares_with_the_published_one() -> None:
+    runs = [*six(80.0, "run", "2/128"), result(95.0, task="tnews_keywords", shape="2/128", data="complete")]
+    score, as_published = table(runs)[:2]
+    assert (score.column, as_published.column) == ("score", "score (tnews_keywords)")
+    assert (score.best, as_published.best) == (82.5, 84.5)
+    assert as_published.published == 72.3
+    assert as_published.difference == pytest.approx(84.5 - 72.3, abs=0.051)
+    assert as_published.difference_over == "book_review, chnsenticorp, lcqmc, tnews_keywords, iflytek, ocnli"
+    alone = table(runs[-1:])
+    assert [entry.column for entry in alone] == [
+        "score", "score (tnews_keywords)", *SIX_TASKS, "tnews_keywords",
+    ]  # fmt: skip
+    assert alone[1].best is None
 
 
 def test_the_score_is_the_mean_of_the_six_and_missing_until_all_are_there() -> None:

@@ -7,7 +7,7 @@ from weixing.recipes import RECIPES
 from weixing.reporting.card_facts import Facts
 from weixing.reporting.card_words import MISSING, counted, megabytes, one_of, percent
 from weixing.reporting.markdown import markdown_table
-from weixing.reporting.published import SCORE
+from weixing.reporting.published import MEANS
 from weixing.reporting.rendering import as_markdown
 from weixing.reporting.table import Entry, table
 from weixing.reporting.wording import Language
@@ -132,7 +132,7 @@ def results(facts: Facts, language: Language) -> str | None:
 
 def own_entries(facts: Facts) -> list[Entry]:
     """What this model has reached on each task, the mean of several left out."""
-    return [entry for entry in table(facts.own) if entry.best is not None and entry.column != SCORE]
+    return [entry for entry in table(facts.own) if entry.best is not None and entry.column not in MEANS]
 
 
 def _best_row(entry: Entry) -> list[str]:

@@ -4,19 +4,17 @@ Reads the file of speeds.
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
 from weixing.errors import UserError
-from weixing.reporting.published import OTHER_EDITION, SCORE, SIX_TASKS, published_scores
+from weixing.reporting.published import COMPARED_TASKS, MEANS, SCORE, published_scores
 from weixing.reporting.table import Entry
-from weixing.zoo import ZOO, parse_shape
+from weixing.zoo import FLOPS_PREDICTED_SHARE, FLOPS_SEQUENCE_LENGTH, ZOO, parse_shape
 
-COMPARED_TASKS = tuple(task for task in SIX_TASKS if task not in OTHER_EDITION)
-SEQUENCE_LENGTH, PREDICTED_SHARE = 128, 0.15  # what compute is counted at
 ACCEPTED_SPEEDS = "CSV with the columns shape and texts_per_second, such as 8/512,118.5"
 
 Kind = Literal["score", "five", "size", "speed", "compute"]
@@ -70,17 +68,16 @@ def maps(
 def score_map(entries: Sequence[Entry], column: str) -> FamilyMap:
     """Scores of one column: the best model of each shape, else the published score where it may stand beside ours.
 
-    For the column ``score`` it is the mean over the five tasks whose published scores are comparable, so that no shape
-    has an advantage from another edition of a task.
+    For the column ``score`` it is the mean over the five tasks whose published scores compare, so that no shape has an
+    advantage from other texts.
     """
+    parts = tuple(part for part in MEANS[column] if part in COMPARED_TASKS) if column in MEANS else (column,)
     tiles: dict[str, Tile] = {}
-    if column == SCORE:
+    if set(parts) <= set(COMPARED_TASKS):
         for shape, scores in published_scores().items():
-            tiles[shape] = Tile(fmean(scores[task] for task in COMPARED_TASKS), published=True)
-    elif column in COMPARED_TASKS:
-        tiles = {shape: Tile(scores[column], published=True) for shape, scores in published_scores().items()}
+            tiles[shape] = Tile(fmean(scores[COMPARED_TASKS[part]] for part in parts), published=True)
     own: dict[str, Tile] = {}
-    for shape, tile in _own_scores(entries, column):
+    for shape, tile in _own_scores(entries, parts):
         if shape not in own or tile.value > own[shape].value:
             own[shape] = tile
     family = set(ZOO)
@@ -103,8 +100,9 @@ def speed_map(speeds: Mapping[str, float]) -> FamilyMap:
 
 def compute_map() -> FamilyMap:
     """Forward MFLOP per token in rows of 128, 15 % predicted: what stands in for speed where none was measured."""
-    flops = {name: shape.forward_flops_per_token(SEQUENCE_LENGTH, PREDICTED_SHARE) for name, shape in ZOO.items()}
-    return FamilyMap("compute", {name: Tile(value / 1e6) for name, value in flops.items()}, logarithmic=True)
+    setting = (FLOPS_SEQUENCE_LENGTH, FLOPS_PREDICTED_SHARE)
+    tiles = {name: Tile(shape.forward_flops_per_token(*setting) / 1e6) for name, shape in ZOO.items()}
+    return FamilyMap("compute", tiles, logarithmic=True)
 
 
 def read_speeds(path: Path) -> dict[str, float]:
@@ -140,18 +138,10 @@ def read_speeds(path: Path) -> dict[str, float]:
     return speeds
 
 
-def _own_scores(entries: Sequence[Entry], column: str) -> list[tuple[str, Tile]]:
-    """Shape and tile of each model that has a score in `column`."""
-    if column != SCORE:
-        return [
-            (e.shape, Tile(e.best, e.model, partial=bool(e.remarks)))
-            for e in entries
-            if e.column == column and e.shape and e.best is not None
-        ]
-    found = []
+def _own_scores(entries: Sequence[Entry], columns: Sequence[str]) -> Iterator[tuple[str, Tile]]:
+    """Shape and mean score of each model that has a score in every one of `columns`."""
     for model in dict.fromkeys(entry.model for entry in entries):
-        five = [e for e in entries if e.model == model and e.column in COMPARED_TASKS]
-        scores = [e.best for e in five if e.best is not None]
-        if five[0].shape and len(scores) == len(COMPARED_TASKS):
-            found.append((five[0].shape, Tile(fmean(scores), model, partial=any(e.remarks for e in five))))
-    return found
+        own = [entry for entry in entries if entry.model == model and entry.column in columns]
+        scores = [entry.best for entry in own if entry.best is not None]
+        if len(scores) == len(columns) and own[0].shape:
+            yield own[0].shape, Tile(fmean(scores), model, partial=any(entry.remarks for entry in own))

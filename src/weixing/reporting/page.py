@@ -12,7 +12,7 @@ from weixing.reporting.captions import map_remarks, map_title, tile_text
 from weixing.reporting.colours import as_hex, colour_at, ink_on, shares
 from weixing.reporting.family import FamilyMap, compute_map, score_map, size_map, speed_map
 from weixing.reporting.provenance import Provenance
-from weixing.reporting.published import SCORE
+from weixing.reporting.published import MEANS
 from weixing.reporting.sheet import Cell, Row, Sheet, sheet
 from weixing.reporting.table import Entry
 from weixing.reporting.wording import WORDS, Language, Words
@@ -31,7 +31,7 @@ def page(
     words, laid_out = WORDS[language], sheet(entries, language)
     style = resources.files("weixing.reporting").joinpath("page.css").read_text(encoding="utf-8")
     scores = [score_map(entries, column) for column in dict.fromkeys(entry.column for entry in entries)]
-    drawn = [m for m in scores if m.column == SCORE or any(not tile.published for tile in m.tiles.values())]
+    drawn = [m for m in scores if m.column in MEANS or any(not tile.published for tile in m.tiles.values())]
     maps = [*drawn, size_map(), speed_map(speeds) if speeds else compute_map()]
     return "\n".join(
         [

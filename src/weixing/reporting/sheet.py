@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from weixing.reporting.published import OTHER_EDITION, PUBLISHED_RUNS, SCORE
+from weixing.reporting.published import MEANS, OTHER_TEXTS, PUBLISHED_RUNS, SCORE
 from weixing.reporting.table import ALTERED, CUSTOM, OTHER_DEV, PARTIAL, PARTS, Entry
 from weixing.reporting.wording import WORDS, Language, Words
 
@@ -59,7 +59,7 @@ def sheet(entries: Sequence[Entry], language: Language = "en") -> Sheet:
         legend.append(words.legend_published.format(runs=PUBLISHED_RUNS))
     if any(cell.value is None for row in rows for cell in row.cells):
         legend.append(words.legend_missing)
-    titles = tuple(words.score if column == SCORE else column for column in columns)
+    titles = tuple(column.replace(SCORE, words.score, 1) if column in MEANS else column for column in columns)
     return Sheet(titles, tuple(rows), tuple(notes.texts), tuple(legend))
 
 
@@ -77,7 +77,7 @@ def _score(entry: Entry, words: Words, notes: _Notes) -> Cell:
     """``83.4 (best of 54; 83.1 ± 0.2, 3 seeds)``."""
     if entry.best is None:
         return Cell(NONE)
-    if entry.column == SCORE:
+    if entry.column in MEANS:
         details = [words.mean_of_seeds.format(mean=_number(entry.mean))] if entry.seeds > 1 else []
     else:
         details = [words.best_of.format(runs=entry.runs)] if entry.runs > 1 else []
@@ -103,7 +103,7 @@ def _data_notes(entry: Entry, words: Words) -> list[str]:
 def _published(entry: Entry, words: Words, notes: _Notes) -> Cell:
     if entry.published is None:
         return Cell(NONE)
-    return Cell(_number(entry.published), "", notes.mark(*_edition_notes(entry, words)), entry.published)
+    return Cell(_number(entry.published), "", notes.mark(*_other_texts(entry, words)), entry.published)
 
 
 def _difference(entry: Entry, words: Words, notes: _Notes) -> Cell:
@@ -111,12 +111,14 @@ def _difference(entry: Entry, words: Words, notes: _Notes) -> Cell:
     if entry.best is None or entry.published is None:
         return Cell(NONE)
     over = [words.difference_over.format(tasks=entry.difference_over)] if entry.difference_over else []
-    said = [*over, *_edition_notes(entry, words), *_data_notes(entry, words)]
+    said = [*(over or _other_texts(entry, words)), *_data_notes(entry, words)]
     return Cell(_number(entry.difference, sign="+"), "", notes.mark(*said), entry.difference)
 
 
-def _edition_notes(entry: Entry, words: Words) -> list[str]:
-    return [words.edition.format(task=entry.task)] if entry.task in OTHER_EDITION else []
+def _other_texts(entry: Entry, words: Words) -> list[str]:
+    """What is to be said where the published score, or a part of it, is of other texts."""
+    tasks = set(MEANS.get(entry.column, (entry.column,)))
+    return [words.other_texts.format(task=task, other=other) for task, other in OTHER_TEXTS.items() if task in tasks]
 
 
 def _number(value: float | None, sign: str = "") -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from weixing.reporting.published import OTHER_EDITION, SCORE, SIX_TASKS, published
-from weixing.tasks.catalogue import CATALOGUE
+from weixing.reporting.published import COMPARED_TASKS, MEANS, SIX_TASKS, published
+from weixing.tasks.catalogue import NAMED
 from weixing.tasks.results import Result
 
 DEV, ACCURACY = "dev", "accuracy"
@@ -35,7 +35,7 @@ class Entry:
     `status` is one of `STATUSES`: what the data of the best run were, ``missing`` where nothing was run; `data_note`
     says more. `difference` is `best` less `published`, where the two may be compared.
 
-    The entry of the task ``score`` has the means of the six tasks, the fewest seeds and the worst status of them, and
+    The entry of the column ``score`` has the means of the six tasks, the fewest seeds and the worst status of them, and
     names those with other data in `data_note`; its `difference` is the mean over those that have one, which
     `difference_over` names.
     """
@@ -66,11 +66,11 @@ class Entry:
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the data of a task: its status where that is partial or altered, or custom for a
         public task, and `OTHER_DEV` where the public dev set has another number of rows. For the mean: `PARTS`."""
-        if self.column == SCORE:
+        if self.column in MEANS:
             return (PARTS,) if self.data_note else ()
-        is_public = self.column in SIX_TASKS
+        is_public = self.column in NAMED
         worth_saying = self.status in (PARTIAL, ALTERED) or (self.status == CUSTOM and is_public)
-        other_dev = is_public and self.rows not in (None, CATALOGUE[self.column].dev.rows)
+        other_dev = is_public and self.rows not in (None, NAMED[self.column].dev.rows)
         return *([self.status] if worth_saying else []), *([OTHER_DEV] if other_dev else [])
 
 
@@ -103,16 +103,16 @@ def best_setting(results: Sequence[Result]) -> list[Result]:
 def table(results: Sequence[Result]) -> list[Entry]:
     """One entry for each model and column, model after model in the order of `results`.
 
-    The columns are the mean and the six tasks, if one of the six was run, then the others by name. Another split,
-    another metric or another dev set (by its number of rows, and its checksum where that is recorded) is a column of
-    its own: ``task (test)``, ``task (entity f1)``, ``task (n = 500)``. A second model of the same name, with other
-    weights, is called ``name (2)``.
+    The columns are the mean and the six tasks, if a public task was run, then the others by name; the mean with
+    tnews_keywords in the place of tnews too, if that was run. Another split, another metric or another dev set (by its
+    number of rows, and its checksum where that is recorded) is a column of its own: ``task (test)``,
+    ``task (entity f1)``, ``task (n = 500)``. A second model of the same name, with other weights, is called
+    ``name (2)``.
     """
     columns = _columns({_dev(result) for result in results})
-    six = {task: next((dev for dev, title in columns.items() if title == task), None) for task in SIX_TASKS}
-    six = six if any(six.values()) else {}
-    others = [dev for dev in columns if dev not in six.values()]
-    wanted = [*(dev or _Dev(task, DEV, ACCURACY) for task, dev in six.items()), *others]
+    if set(columns) & set(NAMED):
+        columns = {task: columns.get(task, _Dev(task, DEV, ACCURACY)) for task in SIX_TASKS} | columns
+    means = [mean for mean, parts in MEANS.items() if set(parts) <= set(columns)]
     entries: list[Entry] = []
     same_name: Counter[str] = Counter()
     for key in dict.fromkeys((result.model, result.weights) for result in results):
@@ -120,8 +120,12 @@ def table(results: Sequence[Result]) -> list[Entry]:
         same_name[key[0]] += 1
         name = key[0] if same_name[key[0]] == 1 else f"{key[0]} ({same_name[key[0]]})"
         model = (name, next((result.shape for result in own if result.shape), None), key[1])
-        cells = [_entry(model, dev, columns.get(dev, dev.task), [r for r in own if _dev(r) == dev]) for dev in wanted]
-        entries += [*([_mean_of_six(model, cells[: len(SIX_TASKS)])] if six else []), *cells]
+        cells = {
+            column: _entry(model, dev, column, [result for result in own if _dev(result) == dev])
+            for column, dev in columns.items()
+        }
+        entries += [_mean(model, mean, [cells[part] for part in MEANS[mean]]) for mean in means]
+        entries += cells.values()
     return entries
 
 
@@ -129,18 +133,18 @@ def _dev(result: Result) -> _Dev:
     return _Dev(result.task, result.split, result.metric, result.total, str(result.details.get("dev_sha256") or ""))
 
 
-def _columns(devs: set[_Dev]) -> dict[_Dev, str]:
-    """Their titles, by name. Of several dev sets of one task, the public one has the plain title, else the largest."""
+def _columns(devs: set[_Dev]) -> dict[str, _Dev]:
+    """Dev sets by title, in its order. Of several of one task, the public one has the plain title, else the largest."""
     columns = {}
-    public = {(task.name, task.dev.rows) for task in CATALOGUE.values()}
+    public = {(task.name, task.dev.rows) for task in NAMED.values()}
     ordered = sorted(devs, key=lambda dev: (dev.title, (dev.task, dev.rows) not in public, -dev.rows, dev.digest))
-    for title, group in groupby(ordered, key=lambda dev: dev.title):
+    for plain, group in groupby(ordered, key=lambda dev: dev.title):
         same = list(group)
-        columns[same[0]] = title
+        columns[plain] = same[0]
         for dev in same[1:]:
             twins = sum(other.rows == dev.rows for other in same) > 1
             digest = f", {dev.digest[:6] or 'no checksum'}" if twins else ""
-            columns[dev] = f"{title} (n = {dev.rows}{digest})"
+            columns[f"{plain} (n = {dev.rows}{digest})"] = dev
     return columns
 
 
@@ -150,11 +154,8 @@ def _setting(result: Result) -> tuple[Any, ...]:
 
 
 def _entry(model: tuple[str, str | None, str | None], dev: _Dev, column: str, results: list[Result]) -> Entry:
-    is_public = column in SIX_TASKS
-    entry = Entry(
-        *model, column, dev.task, dev.split, dev.metric, dev.rows or None,
-        published=published(model[1], dev.task) if is_public else None,
-    )  # fmt: skip
+    known = published(model[1], column)
+    entry = Entry(*model, column, dev.task, dev.split, dev.metric, dev.rows or None, published=known)
     if not results:
         return entry
     same = best_setting(results)
@@ -176,14 +177,14 @@ def _entry(model: tuple[str, str | None, str | None], dev: _Dev, column: str, re
         data_note=best.details.get("data_note") or None,
     )
     # Trained on a part of the data still compares, with a remark; anything else that is different does not.
-    comparable = set(scored.remarks) <= {PARTIAL} and dev.task not in OTHER_EDITION
-    difference = best.score - entry.published if entry.published is not None and comparable else None
+    comparable = set(scored.remarks) <= {PARTIAL} and column in COMPARED_TASKS
+    difference = best.score - known if known is not None and comparable else None
     return replace(scored, difference=difference)
 
 
-def _mean_of_six(model: tuple[str, str | None, str | None], six: list[Entry]) -> Entry:
-    """The mean column of a model: empty until all six are there."""
-    entry = Entry(*model, SCORE, SCORE, runs=sum(e.runs for e in six), published=published(model[1], SCORE))
+def _mean(model: tuple[str, str | None, str | None], column: str, six: list[Entry]) -> Entry:
+    """The mean of six tasks, empty until all are there."""
+    entry = Entry(*model, column, column, runs=sum(e.runs for e in six), published=published(model[1], column))
     best, means = [e.best for e in six if e.best is not None], [e.mean for e in six if e.mean is not None]
     if len(best) < len(six):
         return entry

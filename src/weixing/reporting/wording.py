@@ -36,7 +36,7 @@ class Words:
     custom: str
     other_dev: str
     note: str
-    edition: str
+    other_texts: str
     mean_parts: str
     difference_over: str
     # The page around it
@@ -89,7 +89,7 @@ ENGLISH = Words(
     custom="{task}: other data than the public ones{note}, so not compared with the published score",
     other_dev="{task}: another dev set, of {rows} rows, so not compared with the published score",
     note=" ({note})",
-    edition="{task}: the published score is of another edition of the task than CLUE 2020's; no difference is given",
+    other_texts="{task}: the published score is of other texts, those of {other}; no difference is given",
     mean_parts="with parts from partial or altered data: {parts}",
     difference_over="mean difference over {tasks}",
     notes="Notes",
@@ -105,7 +105,7 @@ ENGLISH = Words(
     map_of_speed="Texts per second",
     map_of_compute="Compute, MFLOP per token",
     stand_in="It stands in for speed, of which there is no measurement: a forward pass in rows of 128, 15 % predicted.",
-    five_text="Without tnews, whose published scores are of another edition.",
+    five_text="Without tnews, whose published scores are of other texts.",
     darker_is_more="Darker is more.",
     logarithmic="Colours by the logarithm.",
     published_mark="* published score; the model was not run here.",
@@ -142,7 +142,7 @@ CHINESE = Words(
     custom="{task}：所用数据并非公开数据{note}，不与公开成绩比较",
     other_dev="{task}：所用的是另一个验证集（{rows} 条），不与公开成绩比较",
     note="（{note}）",
-    edition="{task}：公开成绩所用的版本与 CLUE 2020 的不同，不给出差值",
+    other_texts="{task}：公开成绩用的是另一种文本，即 {other} 的文本，不给出差值",
     mean_parts="平均值中有的成绩来自不完整或有改动的数据：{parts}",
     difference_over="以下任务差值的平均：{tasks}",
     notes="注",
@@ -158,7 +158,7 @@ CHINESE = Words(
     map_of_speed="每秒文本数",
     map_of_compute="计算量，每词元百万次浮点运算",
     stand_in="没有实测速度，以计算量代替：长 128 的行、预测 15% 词元的一次前向计算。",
-    five_text="不含 tnews，其公开成绩用的是另一版本。",
+    five_text="不含 tnews，其公开成绩用的是另一种文本。",
     darker_is_more="颜色越深，数值越大。",
     logarithmic="颜色按对数取。",
     published_mark="* 为公开成绩，此处未运行该模型。",
