@@ -151,6 +151,10 @@ def test_which_model_is_meant_must_be_clear(tmp_path: Path) -> None:
         tmp_path, tmp_path
     )
     assert "there is no result of c. Accepted: a, b." in refused(tmp_path, tmp_path, first_model="c")
+    write(tmp_path / "c", [run_of(72.0, weights="x1", tuning={"r_drop": 1.0})])
+    assert "Accepted: one model: a (x1), b (x2), a (r drop 1) (x1)." in refused(tmp_path, tmp_path)
+    (ours, _), *_ = runs_in(tmp_path, "a (r drop 1)")["own", "dev", "accuracy"]
+    assert ours.score == 72.0
     write(tmp_path / "a2", [run_of(71.0, weights="x3")])
     assert "results of 2 models. Accepted: one model: a (x1), a (x3)" in refused(
         tmp_path, tmp_path, first_model="a", second_model="b"

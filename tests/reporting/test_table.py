@@ -52,6 +52,19 @@ def test_models_of_one_name_with_other_weights_are_rows_of_their_own() -> None:
     ]
 
 
+def test_another_recipe_of_fine_tuning_is_a_row_of_its_own() -> None:
+    runs = [
+        result(80.0, model="tiny"),
+        result(81.0, model="tiny", tuning={"teachers": ["base", "mini"], "r_drop": 0.5}),
+        result(82.0, model="tiny", seed=8),
+    ]
+    entries = [entry for entry in table(runs) if entry.task == "book_review"]
+    assert [(entry.model, entry.best, entry.runs) for entry in entries] == [
+        ("tiny", 82.0, 2),
+        ("tiny (r drop 0.5, teachers base, mini)", 81.0, 1),
+    ]
+
+
 def test_one_seed_has_no_spread_and_an_unknown_shape_no_published_score() -> None:
     entry = entry_of([result(80.0)])
     assert (entry.mean, entry.spread, entry.published, entry.difference) == (80.0, None, None, None)
@@ -191,6 +204,10 @@ def test_another_dev_set_is_a_column_of_its_own() -> None:
         "own (n = 50)": 80.0,
     }
     assert columns(result(80.0), result(70.0, total=90_000)) == {"book_review": 80.0, "book_review (n = 90000)": 70.0}
+    public = [result(80.0, dev_sha256="a", data="complete"), result(81.0, dev_sha256="b", data="partial")]
+    assert columns(*public) == {"book_review": 81.0}
+    altered = result(90.0, dev_sha256="c" * 64, data="altered")
+    assert columns(*public, altered) == {"book_review": 81.0, "book_review (n = 8000, cccccc)": 90.0}
     of_equal_size = [result(80.0, task="own", dev_sha256="a" * 64), result(70.0, task="own", dev_sha256="b" * 64)]
     assert columns(*of_equal_size) == {"own": 80.0, "own (n = 100, bbbbbb)": 70.0}
 

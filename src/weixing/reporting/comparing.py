@@ -13,7 +13,7 @@ from weixing.errors import UserError
 from weixing.reporting.bootstrap import CONFIDENCE, RESAMPLES, Difference, paired_bootstrap, summary
 from weixing.reporting.metrics import METRICS, Metric
 from weixing.reporting.predictions import Key, Predictions, read_predictions, require_same_rows, runs_in
-from weixing.reporting.table import title
+from weixing.reporting.table import name_of, title
 from weixing.tasks.results import Result
 
 MISFIT = 0.01  # points by which predictions may miss the score of their result: both are rounded
@@ -144,7 +144,7 @@ def _require_scores(runs: list[tuple[Result, Path]], statistics: np.ndarray, met
 def _side(runs: list[tuple[Result, Path]]) -> Side:
     result = runs[0][0]
     return Side(
-        result.model,
+        name_of(result),
         result.epochs,
         result.batch_size,
         result.learning_rate,

@@ -10,7 +10,7 @@ from typing import Any
 
 from weixing.errors import UserError
 from weixing.reporting.metrics import Metric
-from weixing.reporting.table import best_setting
+from weixing.reporting.table import best_setting, name_of
 from weixing.tasks.folder import PREDICTIONS
 from weixing.tasks.results import FILE_NAME, Result, read_results, result_files
 
@@ -47,9 +47,9 @@ def runs_in(source: Path, model: str | None = None) -> dict[Key, list[tuple[Resu
         raise UserError(f"there is no {files[0]} to say what these predictions are of", where=source, accepted=ACCEPTED)
     found = {result: _file(file, result) for file in files for result in read_results([file])}
     runs = [result for result in found if alone is None or found[result].name == alone.name]
-    models = dict.fromkeys((result.model, result.weights) for result in runs if model in (None, result.model))
+    models = dict.fromkeys((name_of(result), result.weights) for result in runs if model in (None, name_of(result)))
     if not models:
-        names = ", ".join(dict.fromkeys(result.model for result in runs))
+        names = ", ".join(dict.fromkeys(map(name_of, runs)))
         what = f"there is no result of {model}" if model else "its results have no such run"
         raise UserError(what, where=source, accepted=names or ACCEPTED)
     if len(models) > 1:
@@ -59,7 +59,7 @@ def runs_in(source: Path, model: str | None = None) -> dict[Key, list[tuple[Resu
             accepted="one model: " + ", ".join(f"{name} ({weights or 'weights unknown'})" for name, weights in models),
             action="Name its own folder, or say which (--model-a, --model-b)",
         )
-    own = [result for result in runs if (result.model, result.weights) in models]
+    own = [result for result in runs if (name_of(result), result.weights) in models]
     chosen: dict[Key, list[tuple[Result, Path]]] = {}
     for key in sorted({(r.task, r.split, r.metric) for r in own}):
         one_a_seed: dict[int, Result] = {}

@@ -21,7 +21,7 @@ COMPLETE, PARTIAL, ALTERED, CUSTOM, UNRECORDED, MISSING = (
 )  # fmt: skip
 STATUSES = (COMPLETE, UNRECORDED, PARTIAL, CUSTOM, ALTERED, MISSING)  # from the best
 OTHER_DEV, PARTS = "other dev", "parts"  # remarks beside these
-SAME_RUN_DETAILS = ("max_length", "train_rows", "data")  # what two runs of one setting share besides the cell
+SAME_RUN_DETAILS = ("max_length", "train_rows", "data", "precision")  # what runs of a setting share beside the cell
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,17 @@ def title(task: str, split: str = DEV, metric: str = ACCURACY) -> str:
     return f"{task} ({', '.join(notes)})" if notes else task
 
 
+def name_of(result: Result) -> str:
+    """What a model is called in a table: its name, and what is changed about the recipe of its fine-tuning."""
+    tuning = result.details.get("tuning") or {}
+    changes = ", ".join(f"{name.replace('_', ' ')} {_said(value)}" for name, value in sorted(tuning.items()))
+    return f"{result.model} ({changes})" if changes else result.model
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value:g}"
+
+
 def best_setting(results: Sequence[Result]) -> list[Result]:
     """The runs of the setting that gave the highest score, that run first."""
     best = max(results, key=lambda result: result.score)
@@ -106,8 +117,8 @@ def table(results: Sequence[Result]) -> list[Entry]:
     The columns are the mean and the six tasks, if a public task was run, then the others by name; the mean with
     tnews_keywords in the place of tnews too, if that was run. Another split, another metric or another dev set (by its
     number of rows, and its checksum where that is recorded) is a column of its own: ``task (test)``,
-    ``task (entity f1)``, ``task (n = 500)``. A second model of the same name, with other weights, is called
-    ``name (2)``.
+    ``task (entity f1)``, ``task (n = 500)``. A model that was fine-tuned by another recipe is a row of its own,
+    ``name (r drop 1)``; so is a second model of the same name, with other weights, ``name (2)``.
     """
     columns = _columns({_dev(result) for result in results})
     if set(columns) & set(NAMED):
@@ -115,8 +126,8 @@ def table(results: Sequence[Result]) -> list[Entry]:
     means = [mean for mean, parts in MEANS.items() if set(parts) <= set(columns)]
     entries: list[Entry] = []
     same_name: Counter[str] = Counter()
-    for key in dict.fromkeys((result.model, result.weights) for result in results):
-        own = [result for result in results if (result.model, result.weights) == key]
+    for key in dict.fromkeys((name_of(result), result.weights) for result in results):
+        own = [result for result in results if (name_of(result), result.weights) == key]
         same_name[key[0]] += 1
         name = key[0] if same_name[key[0]] == 1 else f"{key[0]} ({same_name[key[0]]})"
         model = (name, next((result.shape for result in own if result.shape), None), key[1])
@@ -130,7 +141,12 @@ def table(results: Sequence[Result]) -> list[Entry]:
 
 
 def _dev(result: Result) -> _Dev:
-    return _Dev(result.task, result.split, result.metric, result.total, str(result.details.get("dev_sha256") or ""))
+    """The dev set of a result. That of a public task is known by its rows, which come in files of several forms."""
+    digest = str(result.details.get("dev_sha256") or "")
+    is_public = result.task in NAMED and result.total == NAMED[result.task].dev.rows
+    if is_public and result.details.get("data") not in (ALTERED, CUSTOM):
+        digest = ""
+    return _Dev(result.task, result.split, result.metric, result.total, digest)
 
 
 def _columns(devs: set[_Dev]) -> dict[str, _Dev]:
