@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from weixing.tasks.encoding import encode_examples, truncate_pair
 from weixing.tasks.files import Examples
-from weixing.tasks.objectives import OneClass
+from weixing.tasks.objectives import IGNORED, OneClass, Tags
 from weixing.text.tokenizer import Tokenizer
 
 
@@ -52,6 +52,45 @@ def test_truncation_keeps_every_separator(tokenizer: Tokenizer) -> None:
 
 def test_special_tokens_spelt_out_in_a_text_are_text(tokenizer: Tokenizer) -> None:
     assert "[SEP]" not in rows_as_text(tokenizer, examples(["天[SEP]地"]), 128)[0].removesuffix("[SEP]0")
+
+
+def tagged(words: list[list[str]], labels: list[tuple[str, ...]]) -> Examples:
+    texts = ["".join(row) for row in words]
+    return Examples(Path("t.bio"), texts, None, labels, list(range(len(words))), 0, words=words, kind="tags")
+
+
+def test_the_first_token_of_a_word_has_its_tag_and_no_other_position_has_one(tokenizer: Tokenizer) -> None:
+    words = [["天", "地人", "山"], ["火", "\u200b", "水", "好好"], []]
+    labels = [("O", "B", "I"), ("B", "O", "O", "I"), ()]
+    encoded = encode_examples(tagged(words, labels), Tags(("O", "B", "I")), tokenizer, 128)
+    batch = encoded.batch(torch.arange(3), 8)
+    assert [
+        "".join(tokenizer.convert_ids_to_tokens(ids[real]))
+        for ids, real in zip(batch.ids, batch.attention, strict=True)
+    ] == ["[CLS]天地人山[SEP]", "[CLS]火水好好[SEP]", "[CLS][SEP]"]
+    x = IGNORED
+    assert batch.targets.tolist() == [[x, 0, 1, x, 2, x, x, x], [x, 1, 0, 2, x, x, x, x], [x] * 8]
+    # A zero-width space has no token.
+    places = [[1, 2, 4], [1, -1, 2, 3], []]
+    assert encoded.words_of_rows is not None
+    assert [row.tolist() for row in encoded.words_of_rows] == [
+        [place + start if place >= 0 else -1 for place in row]
+        for row, start in zip(places, encoded.starts.tolist(), strict=True)
+    ]
+
+
+def test_words_behind_the_longest_row_have_no_place(tokenizer: Tokenizer) -> None:
+    words = [["天", "地", "人山"], ["火"] * 3]
+    encoded = encode_examples(tagged(words, [("B", "I", "O"), ("O",) * 3]), Tags(("O", "B", "I")), tokenizer, 4)
+    assert encoded.lengths.tolist() == [4, 4]
+    assert encoded.words is not None
+    assert encoded.words.tolist() == [1, 2, -1, 5, 6, -1]
+    assert encoded.batch(torch.arange(2), 4).targets[:, 1:3].tolist() == [[1, 2], [0, 0]]
+    # A word of which only the beginning is left keeps its place and its tag.
+    encoded = encode_examples(tagged([["天", "地人"]], [("O", "B")]), Tags(("O", "B")), tokenizer, 4)
+    assert encoded.words is not None
+    assert encoded.words.tolist() == [1, 2]
+    assert encoded.batch(torch.arange(1), 4).targets.tolist() == [[IGNORED, 0, 1, IGNORED]]
 
 
 @given(st.integers(0, 80), st.integers(0, 80), st.integers(2, 60))

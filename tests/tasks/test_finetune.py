@@ -65,6 +65,15 @@ def test_a_cell_learns_the_task(tune) -> None:
     assert outcome.steps == CELL.total_steps(300) == 3 * 19
 
 
+def test_by_default_a_cell_is_trained_as_before_there_were_options(tune) -> None:
+    """What the code of September 2026 gave, whose results are published with this project."""
+    outcome = tune(CELL)
+    assert outcome.epoch_losses == pytest.approx([0.7201361, 0.3886791, 0.0858724], rel=1e-4)
+    assert outcome.predictions[0].tolist() == pytest.approx([0.983053, 0.016947], abs=1e-4)
+    assert outcome.best_epoch == 3
+    assert outcome.metric == "accuracy"
+
+
 def test_a_cell_learns_as_much_in_bf16(tune) -> None:
     outcome = tune(CELL, precision="bf16")
     assert outcome.epoch_scores[-1] > 90

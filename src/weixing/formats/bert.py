@@ -45,7 +45,7 @@ class Bert(nn.Module):
         labels: outputs of the classifier, of which there is one at most.
 
     Attributes:
-        problem_type: what the outputs of ``classifier`` mean.
+        problem_type: what the outputs of ``classifier`` mean, where that is known.
     """
 
     def __init__(self, shape: Shape, parts: Collection[Part], labels: int = 0) -> None:
@@ -57,7 +57,7 @@ class Bert(nn.Module):
         self.next_sentence = nn.Linear(H, 2) if "next_sentence" in parts else None
         self.classifier = nn.Linear(H, labels) if "classifier" in parts else None
         self.token_classifier = nn.Linear(H, labels) if "token_classifier" in parts else None
-        self.problem_type: ProblemType = "single_label_classification"
+        self.problem_type: ProblemType | None = None
 
     @property
     def shape(self) -> Shape:
@@ -118,7 +118,9 @@ class Bert(nn.Module):
             return of_tokens
         assert self.pooler is not None
         assert self.classifier is not None
-        model = Classifier(self.encoder, 1, self.problem_type)
+        # What transformers' pipeline takes outputs for of which it knows nothing.
+        usual: ProblemType = "single_label_classification" if self.labels > 1 else "multi_label_classification"
+        model = Classifier(self.encoder, 1, self.problem_type or usual)
         model.dense, model.output = self.pooler, self.classifier
         return model
 

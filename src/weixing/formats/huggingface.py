@@ -181,7 +181,7 @@ def read_folder(folder: Path, *, vocabulary: Vocabulary | None = None, any_head:
     bert, left_aside = tensors.bert(shape, told_by=CONFIG, any_head=any_head)
     labels = labels_of(bert, config, where)
     if bert.classifier is not None:
-        bert.problem_type = problem_type_of(bert, config, where)
+        bert.problem_type = problem_type_of(config, where)
     folded = config.get(FOLDED)
     return Source(
         bert, "Hugging Face folder", folder, vocabulary, labels, tensors.dtype, left_aside=left_aside,

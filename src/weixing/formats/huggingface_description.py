@@ -51,7 +51,7 @@ def write_description(
             raise UserError(f"labels {list(labels)}", accepted=f"{outputs} names, each once")
         config["id2label"] = {str(number): label for number, label in enumerate(labels)}
         config["label2id"] = {label: number for number, label in enumerate(labels)}
-    if bert.classifier is not None:
+    if bert.problem_type is not None:
         config["problem_type"] = bert.problem_type
     write_json(folder / CONFIG, config)
     vocabulary.write(folder / VOCABULARY)
@@ -142,19 +142,16 @@ def labels_of(bert: Bert, config: dict[str, Any], where: Path) -> list[str] | No
     return labels
 
 
-def problem_type_of(bert: Bert, config: dict[str, Any], where: Path) -> ProblemType:
-    """What a config says that the outputs of a classifier of texts mean; where it is silent, as transformers has it.
+def problem_type_of(config: dict[str, Any], where: Path) -> ProblemType | None:
+    """What a config says that the outputs of a classifier of texts mean, if it does.
 
     Raises:
         UserError: it is nothing that transformers knows.
     """
-    found = config.get("problem_type")
-    if found is None:
-        return "regression" if bert.labels == 1 else "single_label_classification"
-    for known in get_args(ProblemType):
-        if found == known:
-            return cast(ProblemType, known)
-    raise UserError(f"problem_type is {found!r}", where=where, accepted=", ".join(get_args(ProblemType)))
+    found, known = config.get("problem_type"), get_args(ProblemType)
+    if found is not None and found not in known:
+        raise UserError(f"problem_type is {found!r}", where=where, accepted=", ".join(known))
+    return cast(ProblemType | None, found)
 
 
 def lower_case_of(folder: Path) -> bool:

@@ -55,8 +55,8 @@ def read_tensorflow(tensors: Tensors, form: str, *, config: Path | None, vocabul
             raise UserError(f"num_hidden_layers is {shape.layers}", where=config, accepted=accepted)
     bert, left_aside = tensors.described_by(content).bert(shape, told_by=told_by)
     labels = labels_of(bert, content, config) if config is not None and "id2label" in content else None
-    if labels is not None and bert.classifier is not None and config is not None:
-        bert.problem_type = problem_type_of(bert, content, config)
+    if bert.classifier is not None and config is not None:
+        bert.problem_type = problem_type_of(content, config)
     return Source(
         bert, form, tensors.where, vocabulary, labels, tensors.dtype,
         left_aside=left_aside, heads_assumed=config is None,

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from weixing.errors import UserError
 from weixing.files import read_json, write_json
 from weixing.formats.bert import Bert
+from weixing.formats.huggingface_description import problem_type_of
 from weixing.formats.huggingface_keys import is_norm_weight, key_table_of, to_hugging_face
 from weixing.formats.source import Source
 from weixing.formats.tensors import Tensors, renamed
@@ -112,6 +113,8 @@ def read_uer(
     if not as_published:
         bert = folded(bert)
     labels = _labels(config, bert) if config else None
+    if config is not None and bert.classifier is not None:
+        bert.problem_type = problem_type_of(read_json(config, "a model configuration of UER-py"), config)
     return Source(
         bert, "UER-py checkpoint", file, vocabulary, labels, tensors.dtype, original, left_aside,
         heads_assumed=config is None, folded=not as_published,
@@ -146,7 +149,7 @@ def write_uer(
     Args:
         as_published: leave the LayerNorms as they stand, in place of undoing the folding.
         labels: of the classifier's outputs, which UER-py has no place for: written into the configuration, where it
-            passes over them.
+            passes over them; and what they mean likewise.
     """
     written = bert if as_published else folded(bert, undo=True)
     tensors = to_hugging_face(key_table_of(written), written.state_dict())
@@ -160,7 +163,8 @@ def write_uer(
         stored["target.mlm.linear_2.weight"] = stored["embedding.word.embedding.weight"]  # tied: stored once
     torch.save(stored, folder / WEIGHTS)
     config = _config(bert.shape, [name for name, part in _TARGETS.items() if part in parts])
-    write_json(folder / CONFIG, config | ({"labels": list(labels)} if labels else {}))
+    more = {"labels": list(labels) if labels else None, "problem_type": bert.problem_type}
+    write_json(folder / CONFIG, config | {name: value for name, value in more.items() if value is not None})
     vocabulary.write(folder / VOCABULARY)
 
 
