@@ -38,6 +38,7 @@ def run(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Cells at once. Default: as cores or GPUs allow.")
     ] = None,
+    ray: Annotated[str | None, typer.Option(help="Run cells on a Ray cluster: auto or host:port.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out the cells that are done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -80,6 +81,7 @@ def run(
         search=search,
         threads=threads,
         processes=processes,
+        ray=ray,
         overwrite=overwrite,
         resume=resume,
     )

@@ -33,6 +33,8 @@ def require_folder(out: Path, overwrite: bool, resume: bool) -> dict[str, Any]:
         raise UserError("--overwrite and --resume contradict each other", accepted="one of them")
     if out.exists() and not out.is_dir():
         raise UserError("this is a file", where=out, accepted="a folder for the results")
+    if out.is_dir():
+        remove_leftovers(out)
     exists = (out / SETTINGS).exists()
     if resume and out.is_dir() and any(out.iterdir()) and not exists:
         raise UserError(f"nothing to resume: there is no {SETTINGS}", where=out, accepted="a folder of finetune")
@@ -76,13 +78,11 @@ def grid_folder(
             )
     out.mkdir(parents=True, exist_ok=True)
     with _alone_in(out):
-        remove_leftovers(out)
         if not before:
-            for name in (FILE_NAME, SETTINGS):
-                (out / name).unlink(missing_ok=True)
+            (out / FILE_NAME).unlink(missing_ok=True)
             for name in (PREDICTIONS, MODEL):
                 shutil.rmtree(out / name, ignore_errors=True)
-            write_json(out / SETTINGS, {**settings, **machine})
+            write_json(out / SETTINGS, {**settings, **machine})  # it goes last: until then the folder is known as ours
         folder = GridFolder(out, order, _results_in(out))
         folder.remove_strays()
         try:

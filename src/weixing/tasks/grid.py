@@ -1,12 +1,13 @@
 """A grid of fine-tuning cells in one output folder: which cells run, and what becomes of what they give.
 
-Where they run is up to a runner (`weixing.tasks.job`, `processes`), what is kept up to `weixing.tasks.folder`; a cell
-is trained in `weixing.tasks.finetune`.
+Where they run is up to a runner (`weixing.tasks.job`, `processes`, `ray_cluster`), what is kept up to
+`weixing.tasks.folder`; a cell is trained in `weixing.tasks.finetune`.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from weixing.tasks.folder import GridFolder, grid_folder, require_folder
 from weixing.tasks.job import Failed, Finished, Here, Job, Runner
 from weixing.tasks.objectives import Predictions, objective_for
 from weixing.tasks.processes import Processes
+from weixing.tasks.ray_cluster import RayCluster, connection
 from weixing.tasks.results import Result
 from weixing.tasks.search import Score, Search, halving
 from weixing.text.tokenizer import Tokenizer
@@ -63,6 +65,7 @@ def run_grid(
     vocabulary: Vocabulary | None = None,
     max_length: int = 128,
     search: Search | None = None,
+    ray: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
 ) -> Summary:
@@ -76,6 +79,7 @@ def run_grid(
         vocabulary: of an untrained shape (None: the built-in one); for any other model, the one that it must have.
         max_length: longest row, in tokens; longer texts are truncated.
         search: run some of the cells only (`weixing.tasks.search`).
+        ray: address of a cluster to run the cells on, ``auto`` or ``host:port``; its machines are like this one.
         overwrite: replace what an earlier grid left in `out`.
         resume: leave out the cells that are in `out` already; its settings must be the same.
 
@@ -93,8 +97,8 @@ def run_grid(
         )
     if task.train.second_texts is not None and shape.token_types < 2:
         raise UserError("pairs of texts for a model of one token type", where=model_name, accepted="a model of two")
-    cores = torch.get_num_threads()
-    threads = threads or before.get("threads") or min(THREADS, cores)
+    threads = threads or before.get("threads") or min(THREADS, torch.get_num_threads())
+    places = processes or _places(device, threads)
     settings: dict[str, Any] = {
         "model": describe_model(model_name),
         "model_name": model_name,
@@ -109,9 +113,10 @@ def run_grid(
         "precision": precision,
         "threads": threads,
     }
-    places = _count(device) if device.type == "cuda" else max(1, cores // threads)
     machine = {"machine": describe_machine(device), "weixing": version("weixing")}
-    with grid_folder(out, before, settings, machine, cells) as folder:
+    with ExitStack() as stack:
+        cluster = stack.enter_context(connection(ray)) if ray else None
+        folder = stack.enter_context(grid_folder(out, before, settings, machine, cells))
         tokenizer, objective = Tokenizer(vocabulary), objective_for(task)
         train, dev = (
             encode_examples(examples, objective, tokenizer, max_length) for examples in (task.train, task.dev)
@@ -121,10 +126,14 @@ def run_grid(
         expected = [
             cell for some in _rounds(cells, search, lambda cell: 0.0) for cell in some if not folder.result(cell)
         ]
-        with (
-            _runner(job, device, processes or places, len(expected), folder) as runner,
-            _Cells(task.name, expected, len(train)) as progress,
-        ):
+        progress = stack.enter_context(_Cells(task.name, expected, len(train)))
+        if cluster:
+            runner: Runner = RayCluster(cluster, job, device)
+        elif places == 1 or len(expected) <= 1:
+            runner = Here(job, device)
+        else:
+            runner = Processes(job, _devices(device, places), folder.workplace())
+        with runner:
             failures = _run(_rounds(cells, search, folder.score), runner, results, progress)
     if failures:
         raise _why(failures, len(folder.results))
@@ -159,17 +168,17 @@ def _run(rounds: Iterator[Sequence[Cell]], runner: Runner, results: "_Results", 
     return failures
 
 
-def _runner(job: Job, device: torch.device, processes: int, cells: int, folder: GridFolder) -> Runner:
-    if processes == 1 or cells <= 1:
-        return Here(job, device)
-    devices = [torch.device("cpu")] * processes
-    if device.type == "cuda":
-        numbers = range(_count(device)) if device.index is None else [device.index]
-        devices = [torch.device("cuda", numbers[place % len(numbers)]) for place in range(processes)]
-    return Processes(job, devices, folder.workplace())
+def _devices(device: torch.device, count: int) -> list[torch.device]:
+    """`count` places for cells: the same CPU, or CUDA devices in turn."""
+    if device.type == "cpu" or device.index is not None:
+        return [device] * count
+    return [torch.device(device.type, place % torch.cuda.device_count()) for place in range(count)]
 
 
-def _count(device: torch.device) -> int:
+def _places(device: torch.device, threads: int) -> int:
+    """Cells that may run side by side at their best."""
+    if device.type == "cpu":
+        return max(1, torch.get_num_threads() // threads)
     return torch.cuda.device_count() if device.index is None else 1
 
 

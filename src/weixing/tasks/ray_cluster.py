@@ -84,7 +84,8 @@ class RayCluster:
         while waiting or under_way:
             # No more than there is room for: what is `wanted` grows with every score.
             while waiting and len(under_way) < self._places():
-                under_way[self.task.remote(self.shared, waiting[0], self.device, wanted())] = waiting.popleft()
+                cell = waiting.popleft()
+                under_way[self.task.remote(self.shared, cell, self.device, wanted())] = cell
             for reference in self.ray.wait(list(under_way), timeout=1.0)[0]:
                 yield self._outcome(reference, under_way.pop(reference))
 
