@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tasks.grids import LISTS
+from weixing.cli.main import run
 from weixing.formats.huggingface import export_masked_lm
 from weixing.model.encoder import Encoder
 from weixing.model.heads import MaskedLanguageModel
@@ -81,3 +83,19 @@ def pairs_task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 @pytest.fixture(scope="session")
 def task(task_files: tuple[Path, Path]) -> Task:
     return load_task("tiny", *task_files)
+
+
+@pytest.fixture(scope="session")
+def grid_options(model_folder: str, task_files: tuple[Path, Path]) -> list[str]:
+    """Of `finetune`: a grid of eight quick cells."""
+    train, dev = map(str, task_files)
+    fixed = ["--max-length", "32", "--threads", "1", "--device", "cpu"]
+    return ["--model", model_folder, "--train", train, "--dev", dev, *LISTS, *fixed]
+
+
+@pytest.fixture(scope="session")
+def whole_grid(grid_options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one uninterrupted run of it in one process leaves."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert run(["finetune", "--out", str(out), *grid_options]) == 0
+    return out

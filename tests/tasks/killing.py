@@ -1,8 +1,8 @@
 """A program of the tests: `finetune` in forks of itself, killed again and again and resumed, until one is done.
 
-``python killing.py moments SEED FINETUNE…`` kills three times, at random moments; ``python killing.py renames
-FINETUNE…`` kills each run at its first rename, the next at its second, and so on: between any two outputs. Prints how
-often it killed. Forks, because a new process would take seconds to import what it needs.
+``python killing.py moments SEED SECONDS FINETUNE…`` kills three times, at random moments of so many seconds each;
+``python killing.py renames FINETUNE…`` kills a run at its first rename, the next one at its second, and so on: between
+any two outputs. Prints how often it killed. Forks, because a new process would take seconds to import what it needs.
 """
 
 import os
@@ -41,15 +41,12 @@ def was_killed(process: int) -> bool:
     return code != 0
 
 
-def at_moments(seed: int, arguments: list[str]) -> int:
-    """Three times, each in the time that a third of the work takes at most."""
-    chance, began = random.Random(seed), time.monotonic()
-    out = arguments.index("--out") + 1
-    assert not was_killed(finetune([*arguments[:out], arguments[out] + "-timed", *arguments[out + 1 :]]))
-    seconds, killed = time.monotonic() - began, 0
+def at_moments(seed: int, seconds: float, arguments: list[str]) -> int:
+    """Three times."""
+    chance, killed = random.Random(seed), 0
     for resume in ([], ["--resume"], ["--resume"]):
         process = finetune([*arguments, *resume])
-        time.sleep(seconds / 4 * chance.uniform(0.3, 1))
+        time.sleep(seconds * chance.uniform(0.2, 1))
         os.kill(process, signal.SIGKILL)
         killed += was_killed(process)
     assert not was_killed(finetune([*arguments, "--resume"]))
@@ -66,6 +63,6 @@ def at_renames(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "moments":
-        print(at_moments(int(sys.argv[2]), sys.argv[3:]))
+        print(at_moments(int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]))
     else:
         print(at_renames(sys.argv[2:]))

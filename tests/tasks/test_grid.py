@@ -1,0 +1,167 @@
+"""A grid: what it leaves in its folder, what is refused, and that a cell is the same alone and among others."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from weixing.errors import UserError
+from weixing.formats.huggingface import export_masked_lm, import_classifier, import_masked_lm
+from weixing.model.heads import MaskedLanguageModel
+from weixing.model.initialisation import initialise
+from weixing.tasks.cells import Cell, grid
+from weixing.tasks.encoding import encode_examples
+from weixing.tasks.files import Task
+from weixing.tasks.grid import Summary, run_grid
+from weixing.tasks.logits import logits_of, plain_logits
+from weixing.tasks.objectives import objective_for
+from weixing.tasks.results import Result, read_results
+from weixing.text.tokenizer import Tokenizer
+from weixing.text.vocabulary import Vocabulary
+from weixing.zoo import Shape
+
+CPU = torch.device("cpu")
+CELL = Cell(epochs=3, batch_size=16, learning_rate=1e-3, seed=7)
+
+
+@pytest.fixture
+def run(model_folder: str, task: Task, tmp_path: Path) -> Callable[..., Summary]:
+    def run(cells: list[Cell], out: str = "out", **options) -> Summary:
+        fixed = {"device": CPU, "precision": "float32", "max_length": 32}
+        return run_grid(model_folder, task, cells, tmp_path / out, **(fixed | options))
+
+    return run
+
+
+def test_a_grid_is_every_combination_with_distinct_names() -> None:
+    cells = grid([3, 5], [32, 64], [3e-5, 3.0000001e-5], [7, 8])
+    assert len({cell.name for cell in cells}) == len(set(cells)) == 16
+
+
+def test_a_cell_alone_equals_the_cell_in_a_grid(run, tmp_path: Path) -> None:
+    cells = grid([1, 2], [16], [1e-3], [7, 8])
+    run(cells, "grid")
+    run(cells[-1:], "alone")
+    name = f"predictions/{cells[-1].name}.jsonl"
+    assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "grid" / name).read_bytes()
+    in_grid, alone = read_results([tmp_path / "grid"])[-1], read_results([tmp_path / "alone"])[0]
+    assert alone.score == in_grid.score
+    assert alone.details == in_grid.details
+
+
+def test_a_folder_holds_what_the_contract_names(run, tmp_path: Path, task: Task) -> None:
+    summary = run([CELL])
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == ["model", "predictions", "results.jsonl", "run.json"]
+    (line,) = (out / "results.jsonl").read_text().splitlines()
+    result = json.loads(line)
+    assert list(result)[:13] == [key.name for key in fields(Result)][:-1]
+    assert result["score"] == summary.best.score == 100 * result["correct"] / result["total"]
+    assert (result["model"], result["task"], result["split"], result["metric"]) == (
+        "pretrained",
+        "tiny",
+        "dev",
+        "accuracy",
+    )
+    assert result["shape"] == "1/64"
+    predictions = [json.loads(line) for line in (out / f"predictions/{CELL.name}.jsonl").read_text().splitlines()]
+    assert [p["label"] for p in predictions] == task.dev.labels
+    assert sum(p["label"] == p["predicted"] for p in predictions) == result["correct"]
+    assert [task.labels[int(np.argmax(p["probabilities"]))] for p in predictions] == [
+        p["predicted"] for p in predictions
+    ]
+
+
+def test_the_exported_model_is_the_best_cell(run, tmp_path: Path, task: Task) -> None:
+    cells = [replace(CELL, learning_rate=1e-9), CELL, replace(CELL, learning_rate=2e-9)]
+    summary = run(cells)
+    assert summary.best.cell == CELL
+    model, vocabulary, labels = import_classifier(tmp_path / "out" / "model")
+    assert tuple(labels) == task.labels
+    dev = encode_examples(task.dev, objective_for(task), Tokenizer(vocabulary), 32)
+    logits = logits_of(partial(plain_logits, model, "float32"), dev, 2, max_length=32)
+    assert (logits.argmax(1) == dev.targets).sum() == summary.best.correct
+
+
+def test_resuming_leaves_out_what_is_done(run, tmp_path: Path) -> None:
+    cells = grid([1], [16], [1e-3, 3e-3], [7, 8])
+    run(cells, "whole")
+    run(cells[:2], "parts")
+    before = (tmp_path / "parts" / "results.jsonl").read_text()
+    summary = run(cells, "parts", resume=True)
+    assert (tmp_path / "parts" / "results.jsonl").read_text().startswith(before)
+    assert summary.cells == 4
+    whole, parts = read_results([tmp_path / "whole"]), read_results([tmp_path / "parts"])
+    assert [run.score for run in whole] == [run.score for run in parts]
+    assert summary.best.cell == max(whole, key=lambda result: result.score).cell
+
+
+def test_resuming_with_other_settings_is_refused(run) -> None:
+    run([replace(CELL, epochs=1)])
+    with pytest.raises(UserError, match="the earlier cells had max_length 32, not 24"):
+        run([CELL], resume=True, max_length=24)
+
+
+def test_resuming_with_other_weights_under_the_same_name_is_refused(
+    model_folder: str, task: Task, tmp_path: Path
+) -> None:
+    options = {"device": CPU, "precision": "float32", "max_length": 32}
+    short, folder = replace(CELL, epochs=1), tmp_path / "pretrained"
+    shutil.copytree(model_folder, folder)
+    run_grid(str(folder), task, [short], tmp_path / "out", **options)
+    model, vocabulary = import_masked_lm(folder)
+    with torch.no_grad():
+        model.encoder.embeddings.token.weight[7, 7] += 0.1
+    export_masked_lm(model, vocabulary, folder, overwrite=True)
+    with pytest.raises(UserError, match="the earlier cells had weights_sha256"):
+        run_grid(str(folder), task, [CELL], tmp_path / "out", resume=True, **options)
+    (result,) = read_results([tmp_path / "out"])
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["weights_sha256"].startswith(result.weights)
+
+
+def test_a_fine_tuned_model_is_fine_tuned_further(run, task: Task, tmp_path: Path) -> None:
+    short = replace(CELL, epochs=1)
+    run([short])
+    summary = run_grid(str(tmp_path / "out"), task, [short], tmp_path / "further", device=CPU, precision="float32",
+                       max_length=32)  # fmt: skip
+    assert summary.model == "out"
+    assert summary.best.weights != read_results([tmp_path / "out"])[0].weights
+
+
+def test_a_folder_of_results_is_kept_unless_it_may_be_overwritten(run, tmp_path: Path) -> None:
+    short = replace(CELL, epochs=1)
+    run([short])
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="--overwrite"):
+        run([CELL])
+    run([replace(short, seed=8)], overwrite=True)
+    assert [result.seed for result in read_results([tmp_path / "out"])] == [8]
+    assert len(list((tmp_path / "out" / "predictions").iterdir())) == 1
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_pairs_for_a_model_of_one_token_type_are_refused_and_nothing_is_written(
+    pairs_task: Task, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    model = MaskedLanguageModel(Shape(1, 64, len(vocabulary), positions=64, token_types=1))
+    initialise(model)
+    export_masked_lm(model, vocabulary, tmp_path / "one-type")
+    with pytest.raises(UserError, match="pairs of texts for a model of one token type"):
+        run_grid(str(tmp_path / "one-type"), pairs_task, [CELL], tmp_path / "out", device=CPU, precision="float32",
+                 max_length=32)  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("max_length", [4, 65])
+def test_rows_that_the_model_cannot_take_are_refused_and_nothing_is_written(
+    run, tmp_path: Path, max_length: int
+) -> None:
+    with pytest.raises(UserError, match="8 to 64"):
+        run([CELL], max_length=max_length)
+    assert not (tmp_path / "out").exists()
