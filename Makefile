@@ -11,7 +11,7 @@ KERAS := .venv-keras
 FRAMEWORKS := tests/frameworks
 MEASURED := bench/results/formats.jsonl
 
-.PHONY: help demo test test-formats test-tf test-keras formats bench check-demo lint format clean
+.PHONY: help demo test test-formats test-grid test-ray test-tf test-keras formats bench check-demo lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,7 +38,7 @@ demo: $(INSTALLED)  ## the whole road in a few minutes: corpus, shards, pretrain
 
 test: $(INSTALLED_DEV)  ## the whole test suite (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -n 2
-	@echo 'What TensorFlow and Keras make of exported models is tested by `make test-tf` and `make test-keras`.'
+	@echo 'More, which takes longer: `make test-grid`, `make test-ray`, `make test-tf`, `make test-keras`.'
 
 $(TF)/.installed: $(FRAMEWORKS)/requirements-tf.txt $(VENV)/bin/python
 	$(BIN)/python -m venv $(TF)
@@ -49,6 +49,13 @@ $(KERAS)/.installed: $(FRAMEWORKS)/requirements-keras.txt $(VENV)/bin/python
 	$(BIN)/python -m venv $(KERAS)
 	$(KERAS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+test-grid: $(INSTALLED_DEV)  ## a grid that is killed and stopped at every turn (2 minutes)
+	$(BIN)/python -m pytest tests/tasks/check_grid.py
+
+test-ray: $(INSTALLED_DEV)  ## a grid on a Ray cluster that loses a machine (installs Ray in .venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
+	$(BIN)/python -m pytest tests/tasks/check_ray.py
 
 # Models are exported by this project, then opened where it is not installed.
 test-tf: $(INSTALLED_DEV) $(TF)/.installed  ## exported models in TensorFlow (installs it in .venv-tf)

@@ -22,6 +22,7 @@ from weixing.tasks.grid import Summary, run_grid
 from weixing.tasks.logits import logits_of, plain_logits
 from weixing.tasks.objectives import objective_for
 from weixing.tasks.results import Result, read_results
+from weixing.tasks.tuning import Tuning
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
@@ -165,3 +166,75 @@ def test_rows_that_the_model_cannot_take_are_refused_and_nothing_is_written(
     with pytest.raises(UserError, match="8 to 64"):
         run([CELL], max_length=max_length)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_search_runs_some_cells_says_so_and_resumes(run, tmp_path: Path) -> None:
+    cells = grid([2, 3], [16], [1e-9, 1e-3], [7])
+    summary = run(cells, search="halving")
+    assert summary.cells == 3
+    assert (summary.search.cells_run, summary.search.cells) == (3, 4)
+    results = read_results([tmp_path / "out"])
+    assert [result.cell for result in results] == [cells[0], cells[2], cells[3]]
+    assert {result.details["search"] for result in results} == {"halving"}
+    before = (tmp_path / "out" / "results.jsonl").read_text()
+    assert run(cells, search="halving", resume=True).cells == 3
+    assert (tmp_path / "out" / "results.jsonl").read_text() == before
+    whole = run(cells, resume=True)
+    assert whole.search is None
+    assert whole.cells == 4
+    alone = run(cells[1:2], "alone")
+    assert alone.best.score == read_results([tmp_path / "out"])[1].score
+
+
+def test_threads_are_recorded_taken_over_and_not_changed(run, tmp_path: Path) -> None:
+    short = replace(CELL, epochs=1)
+    run([short], threads=2)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["threads"] == 2
+    run([short, replace(short, seed=8)], resume=True)
+    assert [result.details["threads"] for result in read_results([tmp_path / "out"])] == [2, 2]
+    with pytest.raises(UserError, match="the earlier cells had threads 2, not 1"):
+        run([CELL], resume=True, threads=1)
+
+
+def test_cells_that_fail_are_named_in_the_end_and_others_are_kept(run, tmp_path: Path, capsys) -> None:
+    cells = [replace(CELL, epochs=1, batch_size=4, learning_rate=rate) for rate in (1e38, 1e-3, 2e38)]
+    with pytest.raises(UserError) as caught:
+        run(cells)
+    message = str(caught.value)
+    assert message.startswith(f"cell {cells[0].name}: the training loss is nan at step ")
+    assert message.endswith("2 cells failed. 1 results are kept; --resume runs what is missing.")
+    assert capsys.readouterr().err.count(": failed: cell epochs-1_batch-4_lr-") == 2
+    assert [result.cell for result in read_results([tmp_path / "out"])] == [cells[1]]
+    assert (tmp_path / "out" / "model").is_dir()
+
+
+def test_tuning_is_a_setting_and_is_recorded_where_it_changes_something(run, tmp_path: Path) -> None:
+    run([CELL], tuning=Tuning(patience=1, layer_decay=0.9))
+    (result,) = read_results([tmp_path / "out"])
+    assert result.details["tuning"] == {"patience": 1, "layer_decay": 0.9}
+    assert result.score == max(result.details["epoch_scores"])
+    assert result.details["epoch_scores"][result.details["best_epoch"] - 1] == result.score
+    with pytest.raises(UserError, match="the earlier cells had tuning"):
+        run([CELL], resume=True)
+    run([CELL], "plain")
+    assert "tuning" not in read_results([tmp_path / "plain"])[0].details
+
+
+def test_a_result_says_what_its_data_are(run, task: Task, tmp_path: Path) -> None:
+    run([replace(CELL, epochs=1)])
+    (result,) = read_results([tmp_path / "out"])
+    assert (result.details["data"], result.details["data_note"]) == (task.data, task.data_note) == ("custom", "")
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["dev"]["sha256"].startswith(
+        result.details["dev_sha256"]
+    )
+
+
+def test_a_lost_model_is_trained_once_more(run, tmp_path: Path) -> None:
+    cells = [replace(CELL, epochs=1), CELL]
+    run(cells)
+    model = tmp_path / "out" / "model" / "model.safetensors"
+    before, results = model.read_bytes(), read_results([tmp_path / "out"])
+    shutil.rmtree(tmp_path / "out" / "model")
+    run(cells, resume=True)
+    assert model.read_bytes() == before
+    assert [result.score for result in read_results([tmp_path / "out"])] == [result.score for result in results]

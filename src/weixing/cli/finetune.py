@@ -31,6 +31,9 @@ def run(
     search: Annotated[
         Literal["halving"] | None, typer.Option(help="Run about half of it. See: weixing replay.")
     ] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better dev score.")] = None,
+    layer_decay: Annotated[float, typer.Option(help="Learning rate of a layer, as part of the next one's.")] = 1.0,
+    r_drop: Annotated[float, typer.Option(help="Weight of R-Drop's divergence.")] = 0.0,
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: CUDA if there is one.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
@@ -55,6 +58,7 @@ def run(
     from weixing.tasks.grid import run_grid
     from weixing.tasks.named import open_task
     from weixing.tasks.rows import Layout
+    from weixing.tasks.tuning import Tuning
     from weixing.text.vocabulary import load_vocabulary
     from weixing.training.devices import pick_device, pick_precision
 
@@ -78,6 +82,7 @@ def run(
         device=chosen,
         precision=pick_precision(precision, chosen),
         max_length=max_length,
+        tuning=Tuning(layer_decay=layer_decay, r_drop=r_drop, patience=patience),
         search=search,
         threads=threads,
         processes=processes,
@@ -89,10 +94,22 @@ def run(
     if as_json:
         keys = ("score", "epochs", "batch_size", "learning_rate", "seed")
         summary = asdict(done) | {"best": {key: getattr(best, key) for key in keys}}
+        if done.search is None:
+            del summary["search"]
         print(json.dumps(summary, ensure_ascii=False))
         return
+    right = (
+        f"{best.score:.1f} % of {best.total:,} right"
+        if best.metric == "accuracy"
+        else f"{best.metric} {best.score:.1f}"
+    )
     print(
-        f"{done.model} on {done.task}: {best.score:.1f} % of {best.total:,} right, best of {done.cells} "
+        f"{done.model} on {done.task}: {right}, best of {done.cells} "
         f"({best.epochs} epochs, batch {best.batch_size}, learning rate {best.learning_rate:g}, seed {best.seed}), "
         f"in {done.seconds:.0f} s → {done.output}"
     )
+    if done.search:
+        print(
+            f"{done.search.name} ran {done.search.cells_run} of {done.search.cells} cells, {done.search.epochs_run} of "
+            f"{done.search.epochs} epochs; {done.search.record}"
+        )

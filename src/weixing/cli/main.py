@@ -20,6 +20,7 @@ from weixing.cli import (
     prepare,
     pretrain,
     publish,
+    replay,
     serve,
     table,
     tasks,
@@ -48,6 +49,7 @@ app.command("convert")(convert.run)
 app.command("inspect")(inspect.run)
 app.command("tasks")(tasks.run)
 app.command("finetune")(finetune.run)
+app.command("replay")(replay.run)
 app.command("table")(table.run)
 app.command("compare")(compare.run)
 app.command("card")(card.run)

@@ -40,7 +40,7 @@ def require_folder(out: Path, overwrite: bool, resume: bool) -> dict[str, Any]:
         raise UserError(f"nothing to resume: there is no {SETTINGS}", where=out, accepted="a folder of finetune")
     if exists and not overwrite and not resume:
         raise UserError(
-            f"an earlier run left {len(_results_in(out))} results here",
+            f"an earlier run left {len(_results_in(out))} of its results here",
             where=out,
             action="Go on with it (--resume), name another --out, or replace it (--overwrite)",
         )

@@ -6,11 +6,11 @@ Where they run is up to a runner (`weixing.tasks.job`, `processes`, `ray_cluster
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,25 @@ import torch
 
 from weixing.errors import UserError
 from weixing.files import sha256_of
-from weixing.formats.huggingface import export_classifier
 from weixing.formats.naming import describe_model, load_encoder, weights_sha256
-from weixing.progress import Progress, say
+from weixing.progress import say
 from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Examples, Task
-from weixing.tasks.folder import GridFolder, grid_folder, require_folder
-from weixing.tasks.job import Failed, Finished, Here, Job, Runner
-from weixing.tasks.objectives import Predictions, objective_for
+from weixing.tasks.folder import grid_folder, require_folder
+from weixing.tasks.job import Failed, Here, Job, Runner
+from weixing.tasks.keeping import CellProgress, Keeper
+from weixing.tasks.objectives import objective_for
 from weixing.tasks.processes import Processes
 from weixing.tasks.ray_cluster import RayCluster, connection
 from weixing.tasks.results import Result
-from weixing.tasks.search import Score, Search, halving
+from weixing.tasks.search import Score, Search, Searched, halving, searched
+from weixing.tasks.tuning import Tuning
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.devices import Precision, describe_machine
+from weixing.zoo import Shape
 
-WEIGHTS_DIGITS = 12  # of their SHA-256, in a result
 SHORTEST = 8  # tokens; room for [CLS] a [SEP] b [SEP] with something in it
 THREADS = 2  # cores a cell, where there are as many
 
@@ -50,6 +51,7 @@ class Summary:
     cells: int
     seconds: float
     output: str
+    search: Searched | None
 
 
 def run_grid(
@@ -64,6 +66,7 @@ def run_grid(
     processes: int | None = None,
     vocabulary: Vocabulary | None = None,
     max_length: int = 128,
+    tuning: Tuning = Tuning(),  # noqa: B008  # frozen
     search: Search | None = None,
     ray: str | None = None,
     overwrite: bool = False,
@@ -78,6 +81,7 @@ def run_grid(
         processes: cells side by side. Default: as many as there are cores for, or one a CUDA device. One runs here.
         vocabulary: of an untrained shape (None: the built-in one); for any other model, the one that it must have.
         max_length: longest row, in tokens; longer texts are truncated.
+        tuning: what is changed about the recipe.
         search: run some of the cells only (`weixing.tasks.search`).
         ray: address of a cluster to run the cells on, ``auto`` or ``host:port``; its machines are like this one.
         overwrite: replace what an earlier grid left in `out`.
@@ -90,15 +94,8 @@ def run_grid(
     began = time.monotonic()
     before = require_folder(out, overwrite, resume)
     encoder, vocabulary = load_encoder(model_name, vocabulary=vocabulary)
-    shape = encoder.shape
-    if not SHORTEST <= max_length <= shape.positions:
-        raise UserError(
-            f"rows of {max_length} tokens", where="--max-length", accepted=f"{SHORTEST} to {shape.positions}"
-        )
-    if task.train.second_texts is not None and shape.token_types < 2:
-        raise UserError("pairs of texts for a model of one token type", where=model_name, accepted="a model of two")
+    _require_fitting(encoder.shape, task, model_name, max_length)
     threads = threads or before.get("threads") or min(THREADS, torch.get_num_threads())
-    places = processes or _places(device, threads)
     settings: dict[str, Any] = {
         "model": describe_model(model_name),
         "model_name": model_name,
@@ -112,6 +109,7 @@ def run_grid(
         "device": device.type,
         "precision": precision,
         "threads": threads,
+        "tuning": asdict(tuning) | {"teachers": list(tuning.teachers)},
     }
     machine = {"machine": describe_machine(device), "weixing": version("weixing")}
     with ExitStack() as stack:
@@ -121,35 +119,47 @@ def run_grid(
         train, dev = (
             encode_examples(examples, objective, tokenizer, max_length) for examples in (task.train, task.dev)
         )
-        job = Job(shape, encoder.state_dict(), train, dev, objective, max_length, precision, threads)
-        results = _Results(folder, job, task, vocabulary, settings, search)
-        expected = [
-            cell for some in _rounds(cells, search, lambda cell: 0.0) for cell in some if not folder.result(cell)
-        ]
-        progress = stack.enter_context(_Cells(task.name, expected, len(train)))
+        job = Job(encoder.shape, encoder.state_dict(), train, dev, objective, max_length, precision, threads, tuning)
+        keeper = Keeper(folder, job, task, vocabulary, settings, search)
+        planned = list(chain.from_iterable(_rounds(cells, search, lambda cell: 0.0)))
+        left = [cell for cell in planned if not folder.result(cell)]
+        progress = stack.enter_context(CellProgress(task.name, left, len(train)))
+        places = processes or _places(device, threads)
         if cluster:
             runner: Runner = RayCluster(cluster, job, device)
-        elif places == 1 or len(expected) <= 1:
+        elif places == 1 or len(left) <= 1:
             runner = Here(job, device)
         else:
             runner = Processes(job, _devices(device, places), folder.workplace())
-        with runner:
-            failures = _run(_rounds(cells, search, folder.score), runner, results, progress)
+        failures = _run(_rounds(cells, search, folder.score), stack.enter_context(runner), keeper, progress)
     if failures:
         raise _why(failures, len(folder.results))
     best = folder.best
     assert best
-    return Summary(task.name, best.model, best, len(folder.results), time.monotonic() - began, str(out))
+    return Summary(
+        task.name, best.model, best, len(folder.results), time.monotonic() - began, str(out),
+        searched(search, planned, cells) if search else None,
+    )  # fmt: skip
+
+
+def _require_fitting(shape: Shape, task: Task, model_name: str, max_length: int) -> None:
+    """UserError if a model of this shape cannot read the texts of the task."""
+    if not SHORTEST <= max_length <= shape.positions:
+        raise UserError(
+            f"rows of {max_length} tokens", where="--max-length", accepted=f"{SHORTEST} to {shape.positions}"
+        )
+    if task.train.second_texts is not None and shape.token_types < 2:
+        raise UserError("pairs of texts for a model of one token type", where=model_name, accepted="a model of two")
 
 
 def _rounds(cells: Sequence[Cell], search: Search | None, score: Score) -> Iterator[Sequence[Cell]]:
     return iter([cells]) if search is None else halving(cells, score)
 
 
-def _run(rounds: Iterator[Sequence[Cell]], runner: Runner, results: "_Results", progress: "_Cells") -> list[Failed]:
+def _run(rounds: Iterator[Sequence[Cell]], runner: Runner, keeper: Keeper, progress: CellProgress) -> list[Failed]:
     """Run the cells that have no result yet and keep what they give; return those that failed."""
     failures: list[Failed] = []
-    folder = results.folder
+    folder = keeper.folder
 
     def run(cells: Sequence[Cell], wanted: Callable[[], float]) -> None:
         for done in runner.run(cells, wanted, progress.report):
@@ -157,7 +167,7 @@ def _run(rounds: Iterator[Sequence[Cell]], runner: Runner, results: "_Results", 
                 failures.append(done)
                 progress.end(done.cell, f"failed: {done.error}", failed=True)
             else:
-                result = results.add(done)
+                result = keeper.keep(done)
                 progress.end(done.cell, f"dev {result.metric} {result.score:.2f}")
 
     for cells in rounds:
@@ -197,69 +207,6 @@ def _why(failures: Sequence[Failed], kept: int) -> Exception:
         accepted=error.accepted,
         action=f"{error.action}. {more}{kept} results are kept; --resume runs what is missing",
     )
-
-
-@dataclass(frozen=True)
-class _Results:
-    """Makes results of what cells gave, and puts them into the folder."""
-
-    folder: GridFolder
-    job: Job
-    task: Task
-    vocabulary: Vocabulary
-    settings: Mapping[str, Any]
-    search: Search | None
-
-    def add(self, done: Finished) -> Result:
-        """Keep what a cell gave."""
-        job, settings, outcome = self.job, self.settings, done.outcome
-        details = {
-            "weights": settings["weights_sha256"][:WEIGHTS_DIGITS],
-            "epoch_scores": outcome.epoch_scores,
-            "train_loss": outcome.epoch_losses[-1],
-            "train_rows": len(job.train),
-            "shape": job.shape.name,
-            **{key: settings[key] for key in ("max_length", "precision", "device", "threads")},
-            "weixing": version("weixing"),
-            **({"search": self.search} if self.search else {}),
-        }
-        result = Result(
-            settings["model"], settings["task"], "dev", outcome.metric, outcome.score, **asdict(done.cell),
-            seconds=outcome.seconds, steps=outcome.steps, correct=outcome.correct, total=len(job.dev), details=details,
-        )  # fmt: skip
-        export = partial(self._export, done) if done.weights is not None else None
-        self.folder.add(result, self._predictions(outcome.predictions), export)
-        return result
-
-    def _export(self, done: Finished, folder: Path) -> None:
-        export_classifier(done.model(), self.vocabulary, self.job.objective.output_names, folder)
-
-    def _predictions(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
-        """One object a dev row: `index` among those that are scored, `line` in the file, what was predicted."""
-        dev = self.task.dev
-        for index, described in enumerate(self.job.objective.described(predictions)):
-            yield {"index": index, "line": dev.lines[index], "label": dev.labels[index], **described}
-
-
-class _Cells(Progress):
-    """Progress over the rows of all cells, in whatever order they are told, and a line for each cell's end."""
-
-    def __init__(self, task: str, cells: Sequence[Cell], rows: int) -> None:
-        super().__init__(f"finetune {task}", total=rows * sum(cell.epochs for cell in cells), unit="texts")
-        self.rows, self.cells, self.ended = rows, len(cells), 0
-        self.told: dict[Cell, int] = {}
-
-    def report(self, cell: Cell, rows: int, note: str) -> None:
-        """Some rows of a cell were taken."""
-        self.told[cell] = self.told.get(cell, 0) + rows
-        self.advance(rows, note)
-
-    def end(self, cell: Cell, how: str, failed: bool = False) -> None:
-        """A cell has ended; what was not told of it, or not needed, counts as done."""
-        self.ended += 1
-        self.advance(cell.epochs * self.rows - self.told.get(cell, 0))
-        if not (failed and self.cells == 1):  # that error says it all
-            say(f"cell {self.ended}/{self.cells}, {cell.name}: {how}")
 
 
 def _describe(examples: Examples) -> dict[str, Any]:

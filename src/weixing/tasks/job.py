@@ -21,6 +21,7 @@ from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import Encoded
 from weixing.tasks.finetune import Outcome, fine_tune
 from weixing.tasks.objectives import Objective
+from weixing.tasks.tuning import Tuning
 from weixing.training.devices import Precision
 from weixing.zoo import Shape
 
@@ -42,6 +43,7 @@ class Job:
     max_length: int
     precision: Precision
     threads: int
+    tuning: Tuning
 
     def encoder(self) -> Encoder:
         """The pretrained encoder, in the memory of `weights`."""
@@ -127,7 +129,7 @@ def run_cell(job: Job, cell: Cell, device: torch.device, wanted: float, report: 
         outcome = fine_tune(
             job.encoder(), job.train, job.dev, job.objective, cell,
             max_length=job.max_length, device=device, precision=job.precision, threads=job.threads,
-            report=partial(report, cell),
+            tuning=job.tuning, report=partial(report, cell),
         )  # fmt: skip
     weights = {name: tensor.cpu() for name, tensor in outcome.model.state_dict().items()}
     outcome.model.to("meta")

@@ -5,10 +5,12 @@ What cells share is put into the object store once; a task maps it there. weixin
 
 import logging
 import signal
+import socket
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from weixing.progress import say
 from weixing.tasks.cells import Cell
 from weixing.tasks.job import Failed, Finished, Job, Report, as_it_travels, run_cell, with_tensors, without_tensors
 
+SECONDS_TO_ANSWER = 10.0
 TRIES = 5  # of a cell whose machine or process is lost
 
 
@@ -38,8 +41,11 @@ def connection(address: str) -> Iterator[Any]:
         raise UserError(f"a cluster needs the library ray ({error})", action="pip install 'weixing[ray]'") from None
     terminate = signal.getsignal(signal.SIGTERM)
     try:
+        if address != "auto":
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()  # Ray itself would try for minutes
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"there is no cluster at {address!r}: {str(error).splitlines()[0]}",
             where="--ray",
@@ -48,7 +54,8 @@ def connection(address: str) -> Iterator[Any]:
         ) from None
     try:
         signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in the place
-        yield ray
+        with redirect_stdout(sys.stderr):  # Ray tells there of machines that are lost
+            yield ray
     finally:
         ray.shutdown()
 

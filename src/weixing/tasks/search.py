@@ -53,6 +53,27 @@ def halving(cells: Sequence[Cell], score: Score) -> Iterator[list[Cell]]:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What a search ran of a grid, and how its like has done before, in words."""
+
+    name: Search
+    cells_run: int
+    cells: int
+    epochs_run: int
+    epochs: int
+    record: str
+
+
+def searched(name: Search, run: Sequence[Cell], cells: Sequence[Cell]) -> Searched:
+    """What the search `name` is, that runs some of `cells`."""
+    record = known_record()
+    return Searched(
+        name, len(run), len(cells), sum(cell.epochs for cell in run), sum(cell.epochs for cell in cells),
+        in_words(record) if record else "how often it finds the best score has not been recorded yet",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Replay:
     """How the search would have done on a complete grid of one seed. Scores in percent.
 
