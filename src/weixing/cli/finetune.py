@@ -11,44 +11,42 @@ from weixing.tasks.rows import Kind
 
 
 def run(
-    model: Annotated[str, typer.Option(help="Zoo name (untrained), model or run folder, hub id.")],
-    out: Annotated[Path, typer.Option(help="New folder: results.jsonl, model/, predictions/, run.json.")],
-    task: Annotated[str | None, typer.Option(help="sentiment, pairs (built in), or a folder in --data.")] = None,
+    model: Annotated[str, typer.Option(help="Zoo name (untrained), folder or hub id.")],
+    out: Annotated[Path, typer.Option(help="Folder for results and best model.")],
+    task: Annotated[str | None, typer.Option(help="sentiment, pairs, or a folder in --data.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of task folders. See: weixing tasks.")] = None,
-    train: Annotated[Path | None, typer.Option(help="Own training file: TSV, CSV, JSON lines or BIO.")] = None,
+    train: Annotated[Path | None, typer.Option(help="Own file: TSV, CSV, JSON lines or BIO.")] = None,
     dev: Annotated[Path | None, typer.Option(help="Own dev file, the same.")] = None,
-    text: Annotated[str | None, typer.Option(help="Its column (a number: no header) or key. A list is joined.")] = None,
-    text_pair: Annotated[str | None, typer.Option(help="That of the second text. Default: text_b, if any.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column (number: no header) or key; a list is joined.")] = None,
+    text_pair: Annotated[str | None, typer.Option(help="That of the second text, if any.")] = None,
     label: Annotated[str | None, typer.Option(help="That of the label. Default: label.")] = None,
-    kind: Annotated[Kind | None, typer.Option(help="What labels are. Default: told by the file.")] = None,
-    label_separator: Annotated[str | None, typer.Option(help="Between the classes of a multi-label row.")] = None,
-    vocab: Annotated[str | None, typer.Option(help="For an untrained shape. Default: the built-in one.")] = None,
-    named: Annotated[Literal["published", "wide"], typer.Option("--grid", help="wide: up to 1e-3.")] = "published",
-    epochs: Annotated[str | None, typer.Option(help="Passes over the training file. Default: 3,5,8.")] = None,
+    kind: Annotated[Kind | None, typer.Option(metavar="KIND", help="class, multi-label, number or tags.")] = None,
+    label_separator: Annotated[str | None, typer.Option(help="Between classes of a multi-label row.")] = None,
+    vocab: Annotated[str | None, typer.Option(help="Of an untrained shape. Default: the built-in one.")] = None,
+    named: Annotated[
+        Literal["published", "wide"], typer.Option("--grid", help="wide: rates up to 1e-3.")
+    ] = "published",
+    epochs: Annotated[str | None, typer.Option(help="Passes over training. Default: 3,5,8.")] = None,
     batch_sizes: Annotated[str | None, typer.Option(help="Rows an update. Default: 32,64.")] = None,
-    learning_rates: Annotated[str | None, typer.Option(help="Peak ones. Default: 3e-5,1e-4,3e-4.")] = None,
+    learning_rates: Annotated[str | None, typer.Option(help="Peaks. Default: 3e-5,1e-4,3e-4.")] = None,
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Seeds.")] = "7",
     search: Annotated[
         Literal["halving"] | None, typer.Option(help="Run about half of it. See: weixing replay.")
     ] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better dev score.")] = None,
-    layer_decay: Annotated[float, typer.Option(help="Learning rate of a layer, as part of the next one's.")] = 1.0,
-    r_drop: Annotated[float, typer.Option(help="Weight of R-Drop's divergence.")] = 0.0,
+    patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better score.")] = None,
+    layer_decay: Annotated[float, typer.Option(help="Rate of a layer per next layer's.")] = 1.0,
+    r_drop: Annotated[float, typer.Option(help="Weight of R-Drop.")] = 0.0,
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N. Default: CUDA if there is one.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N. Default: CUDA if any.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Cores a cell. Default: 2 if there are.")] = None,
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="Cells at once. Default: as cores or GPUs allow.")
-    ] = None,
-    ray: Annotated[str | None, typer.Option(help="Run cells on a Ray cluster: auto or host:port.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores that share a cell. Default: 2.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Cells at once. Default: all cores.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Cluster to run on: auto or host:port.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Leave out the cells that are done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Fine-tune a model on a task: one run for each combination of the lists (default: the published grid of 18).
-
-    A run's score is the dev accuracy, in percent, after its last epoch.
+    """Fine-tune on a task: one run for each combination of the lists.
 
     Example: weixing finetune --model RUN --task pairs --out tuned --epochs 3
     """
