@@ -52,6 +52,12 @@ def test_the_published_scores_of_tnews_stand_beside_ours_of_tnews_keywords() -> 
     assert drawn.tiles["4/256"].value == pytest.approx(75.9, abs=0.051)
 
 
+@pytest.mark.parametrize("other", [{"data": "altered"}, {"total": 100}])
+def test_no_published_score_stands_beside_other_data(other) -> None:
+    drawn = score_map(table([result(80.0, shape="2/128", **other)]), "book_review")
+    assert drawn.tiles == {"2/128": Tile(80.0, "run", partial=True)}
+
+
 def test_a_mean_needs_all_five() -> None:
     runs = [run for run in six(80.0, "run", "6/256") if run.task != "ocnli"]
     assert "6/256" not in score_map(table(runs), "score").tiles

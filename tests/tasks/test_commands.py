@@ -61,6 +61,16 @@ def test_a_table_shows_what_was_run(finetune, capsys, tmp_path: Path) -> None:
     assert written.read_text().startswith("| model |")
 
 
+def test_what_was_run_can_be_compared(finetune, capsys, tmp_path: Path) -> None:
+    finetune("--seeds", "7,8")
+    finetune("--out", str(tmp_path / "untrained"), model="1/64")
+    capsys.readouterr()
+    assert run(["compare", str(tmp_path / "out"), str(tmp_path / "untrained"), "--json"]) == 0
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["first"]["model"], task["second"]["model"]) == ("pretrained", "1/64 untrained")
+    assert (task["first"]["seeds"], task["rows"]) == ([7, 8], 60)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

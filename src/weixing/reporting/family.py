@@ -12,7 +12,7 @@ from typing import Literal
 
 from weixing.errors import UserError
 from weixing.reporting.published import COMPARED_TASKS, MEANS, SCORE, published_scores
-from weixing.reporting.table import Entry
+from weixing.reporting.table import PARTIAL, Entry
 from weixing.zoo import FLOPS_PREDICTED_SHARE, FLOPS_SEQUENCE_LENGTH, ZOO, parse_shape
 
 ACCEPTED_SPEEDS = "CSV with the columns shape and texts_per_second, such as 8/512,118.5"
@@ -69,11 +69,12 @@ def score_map(entries: Sequence[Entry], column: str) -> FamilyMap:
     """Scores of one column: the best model of each shape, else the published score where it may stand beside ours.
 
     For the column ``score`` it is the mean over the five tasks whose published scores compare, so that no shape has an
-    advantage from other texts.
+    advantage from other texts. Beside scores of altered data, or of another dev set, no published score stands.
     """
     parts = tuple(part for part in MEANS[column] if part in COMPARED_TASKS) if column in MEANS else (column,)
     tiles: dict[str, Tile] = {}
-    if set(parts) <= set(COMPARED_TASKS):
+    comparable = all(set(entry.remarks) <= {PARTIAL} for entry in entries if entry.column in parts)
+    if comparable and set(parts) <= set(COMPARED_TASKS):
         for shape, scores in published_scores().items():
             tiles[shape] = Tile(fmean(scores[COMPARED_TASKS[part]] for part in parts), published=True)
     own: dict[str, Tile] = {}
