@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from weixing.cli.main import run
+from weixing.errors import UserError
+from weixing.tasks.cells import Cell
 
 ONE_CELL = ["--epochs", "1", "--batch-sizes", "32", "--learning-rates", "1e-3", "--max-length", "32"]
 
@@ -29,6 +31,50 @@ def test_json_is_one_document_with_the_keys_of_the_contract(finetune, capsys, tm
     assert list(summary["best"]) == ["score", "epochs", "batch_size", "learning_rate", "seed"]
     assert (summary["task"], summary["model"], summary["cells"]) == ("tiny", "pretrained", 4)
     assert summary["output"] == str(tmp_path / "out")
+
+
+def test_the_wide_grid_has_more_learning_rates_and_lists_replace_one_dimension_each(
+    finetune, capsys, monkeypatch
+) -> None:
+    seen: list[Cell] = []
+
+    def look(model, task, cells, out, **options):
+        seen.extend(cells)
+        raise UserError("seen")
+
+    monkeypatch.setattr("weixing.tasks.grid.run_grid", look)
+    usual = ["finetune", "--model", "1/64", "--task", "pairs", "--out", "out"]
+    for options, epochs, sizes, rates in (
+        ([], {3, 5, 8}, {32, 64}, {3e-5, 1e-4, 3e-4}),
+        (["--grid", "wide"], {3, 5, 8}, {32, 64}, {3e-5, 1e-4, 3e-4, 5e-4, 1e-3}),
+        (["--grid", "wide", "--epochs", "4", "--batch-sizes", "16"], {4}, {16}, {3e-5, 1e-4, 3e-4, 5e-4, 1e-3}),
+        (["--learning-rates", "2e-4"], {3, 5, 8}, {32, 64}, {2e-4}),
+    ):
+        seen.clear()
+        assert run([*usual, *options]) == 2
+        assert {cell.epochs for cell in seen} == epochs
+        assert {cell.batch_size for cell in seen} == sizes
+        assert {cell.learning_rate for cell in seen} == rates
+        assert len(seen) == len(epochs) * len(sizes) * len(rates)
+
+
+def test_a_search_says_what_it_ran_and_replay_how_it_would_have_done(finetune, capsys, tmp_path: Path) -> None:
+    lists = ["--epochs", "1,2", "--learning-rates", "1e-9,1e-3"]
+    assert finetune(*lists, "--search", "halving") == 0
+    assert "halving ran 3 of 4 cells, 4 of 6 epochs; " in capsys.readouterr().out
+    assert run(["replay", str(tmp_path / "out")]) == 2
+    assert "there is no complete grid here" in capsys.readouterr().err
+    assert finetune(*lists, "--resume", "--json") == 0
+    assert "search" not in json.loads(capsys.readouterr().out)
+    assert finetune(*lists, "--search", "halving", "--resume", "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["search"]["name"], summary["search"]["cells_run"], summary["cells"]) == ("halving", 3, 4)
+    assert run(["replay", str(tmp_path / "out"), "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["task"], one["cells_run"], one["cells"]) == ("tiny", 3, 4)
+    assert one["best"] == summary["best"]["score"]
+    assert run(["replay", str(tmp_path / "out")]) == 0
+    assert "of 1 complete grids halving found the best score, with 67 % of the epochs" in capsys.readouterr().out
 
 
 def test_a_folder_in_data_is_a_task(finetune, capsys, task_files: tuple[Path, Path]) -> None:
@@ -81,6 +127,13 @@ def test_what_was_run_can_be_compared(finetune, capsys, tmp_path: Path) -> None:
         (["--learning-rates", "1e-4,-1"], "--learning-rates"),
         (["--seeds", "x"], "--seeds"),
         (["--max-length", "7"], "--max-length: rows of 7 tokens. Accepted: 8 to 64"),
+        (["--search", "halving"], "--search: a search over one number of epochs"),
+        (["--patience", "0"], "--patience: 0. Accepted: 1 or more epochs"),
+        (["--teacher-weight", "2"], "--teacher-weight: 2.0. Accepted: 0 to 1"),
+        (["--teacher", "none/such/model"], "none/such/model"),
+        (["--threads", "0"], "--threads"),
+        (["--processes", "0"], "--processes"),
+        (["--grid", "narrow"], "--grid"),
         (["--device", "abacus"], "--device"),
         (["--precision", "int1"], "--precision"),
         (["--resume", "--overwrite"], "--overwrite and --resume"),

@@ -238,3 +238,29 @@ def test_a_lost_model_is_trained_once_more(run, tmp_path: Path) -> None:
     run(cells, resume=True)
     assert model.read_bytes() == before
     assert [result.score for result in read_results([tmp_path / "out"])] == [result.score for result in results]
+
+
+def test_a_grid_with_a_teacher_records_it_and_refuses_another_under_its_name(run, tmp_path: Path) -> None:
+    run([CELL], "teacher")
+    name = str(tmp_path / "teacher")
+    tuning = Tuning(teachers=(name,))
+    short = replace(CELL, epochs=1)
+    run([short], tuning=tuning)
+    (result,) = read_results([tmp_path / "out"])
+    assert result.details["tuning"] == {"teachers": [name]}
+    run([short], "alone")
+    assert result.details["train_loss"] != read_results([tmp_path / "alone"])[0].details["train_loss"]
+    run([replace(CELL, epochs=2)], "teacher", overwrite=True)
+    with pytest.raises(UserError, match="the earlier cells had teachers_sha256"):
+        run([CELL], tuning=tuning, resume=True)
+
+
+def test_a_teacher_of_other_labels_is_refused_and_nothing_is_written(
+    run, pairs_task: Task, model_folder: str, tmp_path: Path
+) -> None:
+    other = replace(pairs_task, labels=("0", "1", "2"))
+    run_grid(model_folder, other, [replace(CELL, epochs=1)], tmp_path / "teacher", device=CPU, precision="float32",
+             max_length=32)  # fmt: skip
+    with pytest.raises(UserError, match="a model of the labels 0, 1, 2"):
+        run([CELL], tuning=Tuning(teachers=(str(tmp_path / "teacher"),)))
+    assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weixing.tasks.rows import Kind
+from weixing.tasks.tuning import Tuning
 
 
 def run(
@@ -34,8 +35,11 @@ def run(
         Literal["halving"] | None, typer.Option(help="Run about half of it. See: weixing replay.")
     ] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many epochs without a better score.")] = None,
-    layer_decay: Annotated[float, typer.Option(help="Rate of a layer per next layer's.")] = 1.0,
-    r_drop: Annotated[float, typer.Option(help="Weight of R-Drop.")] = 0.0,
+    layer_decay: Annotated[float, typer.Option(help="Rate of a layer per next layer's.")] = Tuning.layer_decay,
+    r_drop: Annotated[float, typer.Option(help="Weight of R-Drop.")] = Tuning.r_drop,
+    teacher: Annotated[list[str] | None, typer.Option(help="Fine-tuned model to learn from. May be repeated.")] = None,
+    teacher_weight: Annotated[float, typer.Option(help="Its share of the loss, 0 to 1.")] = Tuning.teacher_weight,
+    temperature: Annotated[float, typer.Option(help="Divides both sides' logits.")] = Tuning.temperature,
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N. Default: CUDA if any.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
@@ -56,7 +60,6 @@ def run(
     from weixing.tasks.grid import run_grid
     from weixing.tasks.named import open_task
     from weixing.tasks.rows import Layout
-    from weixing.tasks.tuning import Tuning
     from weixing.text.vocabulary import load_vocabulary
     from weixing.training.devices import pick_device, pick_precision
 
@@ -80,7 +83,7 @@ def run(
         device=chosen,
         precision=pick_precision(precision, chosen),
         max_length=max_length,
-        tuning=Tuning(layer_decay=layer_decay, r_drop=r_drop, patience=patience),
+        tuning=Tuning(layer_decay, r_drop, tuple(teacher or ()), teacher_weight, temperature, patience),
         search=search,
         threads=threads,
         processes=processes,

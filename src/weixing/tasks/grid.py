@@ -31,6 +31,7 @@ from weixing.tasks.processes import Processes
 from weixing.tasks.ray_cluster import RayCluster, connection
 from weixing.tasks.results import Result
 from weixing.tasks.search import Score, Search, Searched, halving, searched
+from weixing.tasks.teachers import taught, teachers_sha256
 from weixing.tasks.tuning import Tuning
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
@@ -110,16 +111,19 @@ def run_grid(
         "precision": precision,
         "threads": threads,
         "tuning": asdict(tuning) | {"teachers": list(tuning.teachers)},
+        "teachers_sha256": teachers_sha256(tuning.teachers),
     }
     machine = {"machine": describe_machine(device), "weixing": version("weixing")}
+    tokenizer, objective = Tokenizer(vocabulary), objective_for(task)
+    train, dev = (encode_examples(examples, objective, tokenizer, max_length) for examples in (task.train, task.dev))
+    train = taught(
+        train, task.train, objective, tuning.teachers,
+        max_length=max_length, device=device, precision=precision, threads=threads,
+    )  # fmt: skip
+    job = Job(encoder.shape, encoder.state_dict(), train, dev, objective, max_length, precision, threads, tuning)
     with ExitStack() as stack:
         cluster = stack.enter_context(connection(ray)) if ray else None
         folder = stack.enter_context(grid_folder(out, before, settings, machine, cells))
-        tokenizer, objective = Tokenizer(vocabulary), objective_for(task)
-        train, dev = (
-            encode_examples(examples, objective, tokenizer, max_length) for examples in (task.train, task.dev)
-        )
-        job = Job(encoder.shape, encoder.state_dict(), train, dev, objective, max_length, precision, threads, tuning)
         keeper = Keeper(folder, job, task, vocabulary, settings, search)
         planned = list(chain.from_iterable(_rounds(cells, search, lambda cell: 0.0)))
         left = [cell for cell in planned if not folder.result(cell)]
