@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from weixing.model.compiled import layer
@@ -39,11 +40,37 @@ def test_a_classifiers_gradients_with_dropout_are_the_slopes_of_the_loss_with_th
 
     def loss_and_gradients() -> tuple[float, dict[str, torch.Tensor]]:
         gradients.begin()
-        loss = own.add_gradients(rows, labels, 1 / 4, dropout=P, key=KEY)
+        loss = own.add_gradients(rows, lambda logits: F.cross_entropy(logits, labels), dropout=P, key=KEY)
         gradients.finish()
         return loss, sums
 
     check_slopes(model, loss_and_gradients)
+
+
+def test_losses_under_dropout_have_the_mean_and_the_spread_that_torchs_dropout_gives(model_of, ask):
+    torch.manual_seed(5)
+    model, rows = Classifier(model_of("2/64/32/96").encoder, labels=3), ask("padding").rows
+    with torch.no_grad():
+        model.output.weight *= 8  # so that the loss feels what is dropped
+    rows, labels = rows._replace(asked=np.zeros((len(rows.ids), 1), np.int64)), torch.tensor([2, 0, 1, 2])
+    buffers = Buffers(torch.float32)
+    gradients = Gradients({name: torch.zeros_like(p) for name, p in model.named_parameters()}, buffers)
+    own = ClassifierPass(model, Weights(model, torch.float32), gradients, buffers)
+    draws = 400
+    compiled = np.array(
+        [own.add_gradients(rows, lambda logits: F.cross_entropy(logits, labels), P, key) for key in range(draws)]
+    )
+
+    model.train()
+    model.encoder.set_dropout(P)
+    ids, kinds, lengths = map(torch.from_numpy, (rows.ids, rows.kinds, rows.last[:, :1]))
+    real = torch.arange(ids.shape[1]) < lengths
+    with torch.no_grad():
+        plain = np.array([F.cross_entropy(model(ids, kinds, real), labels).item() for _ in range(draws)])
+    deviation = np.hypot(compiled.std(), plain.std()) / draws**0.5
+    assert plain.std() > 0.02
+    assert abs(compiled.mean() - plain.mean()) < 4 * deviation
+    assert compiled.std() == pytest.approx(plain.std(), rel=4 / draws**0.5)
 
 
 def check_slopes(model: nn.Module, loss_and_gradients: Callable[[], tuple[float, dict[str, torch.Tensor]]]) -> None:
