@@ -1,5 +1,7 @@
 """The table: its numbers, worked out by hand."""
 
+import json
+import math
 import random
 from pathlib import Path
 
@@ -16,6 +18,11 @@ def entry_of(results: list[Result], column: str = "book_review", model: str | No
     """The one entry of a column, of one model if there are several."""
     (entry,) = [e for e in table(results) if e.column == column and model in (None, e.model)]
     return entry
+
+
+def altered(**changes: object) -> str:
+    """A line of results.jsonl with other values."""
+    return json.dumps(result(80.0).values() | changes)
 
 
 def test_an_entry_has_the_best_run_and_the_spread_over_the_seeds_of_its_setting() -> None:
@@ -239,6 +246,12 @@ def test_results_survive_the_file_and_count_once_when_met_twice(tmp_path: Path) 
         ("[]", ":1", "not a JSON object"),
         ('{"model": "a"}', ":1", "there is no task"),
         ('{"model": 3}', ":1", "model is 3"),
+        ("[" * 100_000, ":1", "not JSON"),
+        (altered(score=math.nan), ":1", "score is NaN. Accepted: a number as score"),
+        (altered(seed=True), ":1", "seed is true"),
+        (altered(epochs=1.5), ":1", "epochs is 1.5. Accepted: a whole number as epochs"),
+        (altered(tuning=[1]), ":1", "tuning is [1]"),
+        (altered(weights=5), ":1", "weights is 5"),
     ],
 )
 def test_what_is_no_result_is_named_with_its_line(tmp_path: Path, content: str, place: str, message: str) -> None:

@@ -102,7 +102,9 @@ def name_of(result: Result) -> str:
 
 
 def _said(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def best_setting(results: Sequence[Result]) -> list[Result]:

@@ -1,7 +1,8 @@
 """results.jsonl: one object a fine-tuning run. Reads and writes files; the one place that knows the keys."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ from weixing.tasks.cells import Cell
 from weixing.zoo import ZOO
 
 FILE_NAME = "results.jsonl"
+_VALUES: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+    str: ("text", lambda value: isinstance(value, str)),
+    int: ("a whole number", lambda value: isinstance(value, int)),
+    float: ("a number", lambda value: isinstance(value, int | float) and math.isfinite(value)),
+}  # what the keys of a result hold, and how that is told
+_DETAILS = {"weights": str, "shape": str, "data": str, "data_note": str, "dev_sha256": str, "tuning": dict}
 ACCEPTED = "results.jsonl of `weixing finetune`, or a folder that holds such files"
 
 
@@ -19,7 +26,8 @@ ACCEPTED = "results.jsonl of `weixing finetune`, or a folder that holds such fil
 class Result:
     """One run. `score` is in percent, `seconds` count training and evaluation, `steps` are optimizer updates.
 
-    `details` are further keys, written beside the others: scores after each epoch, device, and so on.
+    `correct` of `total` dev rows are exactly right; of numbers, none is counted as such. `details` are further keys,
+    written beside the others: scores after each epoch, device, and so on.
     """
 
     model: str
@@ -106,7 +114,7 @@ def _read_file(file: Path) -> list[Result]:
 def _parse(line: str, where: str) -> Result:
     try:
         values = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"not JSON: {error}", where=where, accepted=ACCEPTED) from None
     if not isinstance(values, dict):
         raise UserError("not a JSON object", where=where, accepted=ACCEPTED)
@@ -115,12 +123,15 @@ def _parse(line: str, where: str) -> Result:
         if key.name == "details":
             continue
         value = values.pop(key.name, None)
-        numeric = key.type in (int, float)
-        if isinstance(value, bool) or not isinstance(value, int | float if numeric else str):
+        accepted, is_one = _VALUES[key.type]
+        if isinstance(value, bool) or not is_one(value):
             raise UserError(
                 f"{key.name} is {json.dumps(value)}" if value is not None else f"there is no {key.name}",
                 where=where,
-                accepted=f"{'a number' if numeric else 'text'} as {key.name}",
+                accepted=f"{accepted} as {key.name}",
             )
         known[key.name] = value
+    for name, kind in _DETAILS.items():
+        if not isinstance(values.get(name), kind | None):
+            raise UserError(f"{name} is {json.dumps(values[name])}", where=where, accepted=ACCEPTED)
     return Result(**known, details=values)
