@@ -130,7 +130,7 @@ def test_a_word_that_was_cut_off_is_outside() -> None:
     tokens = torch.eye(3)[[0, 1, 2, 1]]
     found = WORDS.predictions(tokens, [torch.tensor([1, 2, -1]), torch.tensor([3])])
     assert found == [("B-X", "I-X", "O"), ("B-X",)]
-    assert WORDS.score(found, [("B-X", "I-X", "O"), ("O",)]) == (pytest.approx(200 / 3), 3, 4)
+    assert WORDS.score(found, [("B-X", "I-X", "O"), ("O",)]) == (pytest.approx(200 / 3), 1, 2)
     assert next(WORDS.described(found)) == {"predicted": ["B-X", "I-X", "O"]}
 
 

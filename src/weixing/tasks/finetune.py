@@ -60,7 +60,7 @@ class Outcome:
         predictions: its own, on the dev rows, in the form of the objective.
         metric: what `score` and `epoch_scores` are.
         score: on the dev rows, in percent.
-        correct, total: dev rows (of tags: words) that are exactly right, and all; both 0 for numbers.
+        correct, total: dev rows that are exactly right, and all; both 0 for numbers.
         best_epoch: from 1; the last one, unless the cell might stop early: then the best, the first of equals.
         epoch_scores, epoch_losses: dev score in percent, and mean training loss, of each epoch that was trained.
         steps: optimizer updates.

@@ -29,7 +29,7 @@ Predictions = np.ndarray | list[tuple[str, ...]]
 
 
 class Score(NamedTuple):
-    """`percent` of the metric; `correct` of `total` rows (of tags: words) exactly right, both 0 for numbers."""
+    """`percent` of the metric; `correct` of `total` rows exactly right, both 0 for numbers."""
 
     percent: float
     correct: int
@@ -292,10 +292,10 @@ class Tags(OneClass):
         return [tuple(map(str, names[ids[places].numpy()])) for places in words]
 
     def score(self, predictions: Predictions, labels: Sequence[Label]) -> Score:
-        """As in `Objective`."""
+        """As in `Objective`; a row is right if all its tags are."""
         ours, gold = cast(list[tuple[str, ...]], predictions), cast(Sequence[tuple[str, ...]], labels)
-        pairs = [pair for rows in zip(ours, gold, strict=True) for pair in zip(*rows, strict=True)]
-        return Score(100 * entity_f1(ours, gold), sum(one == other for one, other in pairs), len(pairs))
+        correct = sum(one == other for one, other in zip(ours, gold, strict=True))
+        return Score(100 * entity_f1(ours, gold), correct, len(gold))
 
     def described(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """As in `Objective`."""
