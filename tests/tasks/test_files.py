@@ -100,7 +100,7 @@ def test_json_lines_of_pairs_whose_label_is_a_hyphen_are_left_out_and_counted(wr
         ("甲 O\n乙 I-X\n", ":2", "the tag 'I-X' after 'O'"),
         ("甲 O\n乙\n", ":2", "no word and tag"),
         (json_lines({"sentence": "甲", "label": True}), ":1", 'no "label"'),
-        (json_lines({"sentence": "甲", "label": ""}), ":1", 'no "label"'),
+        (json_lines({"sentence": "甲", "label": ""}), ":1", "label is empty"),
         ('{"sentence": "\\ud83d", "label": "1"}', ":1", 'half a surrogate pair in "sentence"'),
         ('[{"sentence": "甲", "label": "1"}]', "", "this is a JSON array"),
     ],
@@ -142,6 +142,7 @@ def test_files_that_do_not_fit_together_are_refused(write, train: str, dev: str,
 BIO = "王 B-PER\n来 O\n\n北 B-LOC\n京 I-LOC\n"
 NUMBERS = json_lines({"sentence": "甲", "label": 0.5}, {"sentence": "乙", "label": 1})
 PIPES = Layout("文", label="标", separator="|")
+BARS = Layout(separator="|")
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,7 @@ PIPES = Layout("文", label="标", separator="|")
         ("t.csv", "好,4.5\n", Layout("1", label="2", kind="number"), (["好"], None, [4.5], "number")),
         ("t.tsv", "文\t标\n好\t甲|乙\n", PIPES, (["好"], None, [("甲", "乙")], "multi-label")),
         ("t.json", json_lines({"sentence": "好", "label": 0.5}), None, (["好"], None, [0.5], "number")),
+        ("t.json", json_lines({"sentence": "好", "label": ""}), BARS, (["好"], None, [()], "multi-label")),
         ("t.json", json_lines({"sentence": "好", "label": ["a"]}), None, (["好"], None, [("a",)], "multi-label")),
         ("t.tsv", "text_a\tlabel\n王 来\tB-PER O\n", Layout(kind="tags"), (["王来"], None, [("B-PER", "O")], "tags")),
     ],

@@ -29,7 +29,7 @@ def json_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
         first = _text(row, keys, where, accepted)
         second = _text(row, (pair,), where, accepted) if pair is not None else None
         label = row.get(label_key)
-        if isinstance(label, bool) or not isinstance(label, str | int | float | list) or label == "":
+        if isinstance(label, bool) or not isinstance(label, str | int | float | list):
             raise UserError(f'no "{label_key}": {short(line)}', where=where, accepted=accepted)
         if isinstance(second, list) or (second is not None and isinstance(first, list)):
             raise UserError("a list of words in a pair of texts", where=where, accepted="two texts")
