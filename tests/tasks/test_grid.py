@@ -186,6 +186,12 @@ def test_a_search_runs_some_cells_says_so_and_resumes(run, tmp_path: Path) -> No
     assert alone.best.score == read_results([tmp_path / "out"])[1].score
 
 
+def test_a_search_over_one_number_of_epochs_leaves_nothing_behind(run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--search: a search over one number of epochs"):
+        run([CELL], search="halving")
+    assert not (tmp_path / "out").exists()
+
+
 def test_threads_are_recorded_taken_over_and_not_changed(run, tmp_path: Path) -> None:
     short = replace(CELL, epochs=1)
     run([short], threads=2)

@@ -96,6 +96,7 @@ def run_grid(
     before = require_folder(out, overwrite, resume)
     encoder, vocabulary = load_encoder(model_name, vocabulary=vocabulary)
     _require_fitting(encoder.shape, task, model_name, max_length)
+    planned = list(chain.from_iterable(_rounds(cells, search, lambda cell: 0.0)))
     threads = threads or before.get("threads") or min(THREADS, torch.get_num_threads())
     settings: dict[str, Any] = {
         "model": describe_model(model_name),
@@ -125,7 +126,6 @@ def run_grid(
         cluster = stack.enter_context(connection(ray)) if ray else None
         folder = stack.enter_context(grid_folder(out, before, settings, machine, cells))
         keeper = Keeper(folder, job, task, vocabulary, settings, search)
-        planned = list(chain.from_iterable(_rounds(cells, search, lambda cell: 0.0)))
         left = [cell for cell in planned if not folder.result(cell)]
         progress = stack.enter_context(CellProgress(task.name, left, len(train)))
         places = processes or _places(device, threads)
