@@ -31,6 +31,14 @@ def test_openapi_is_valid_and_complete(service: Running) -> None:
     assert refusal == {"$ref": "#/components/schemas/ErrorAnswer"}
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert "security" not in document["paths"]["/features"]["post"]
+    names = {
+        title: document["components"]["schemas"][title]["properties"]["model"]["anyOf"][0]["enum"]
+        for title in ("FeaturesRequest", "FillMaskRequest", "ClassifyRequest")
+    }
+    assert names == {
+        "FeaturesRequest": ["first", "second", "classifier"], "FillMaskRequest": ["first", "second"],
+        "ClassifyRequest": ["classifier"],
+    }  # fmt: skip
 
 
 def test_openapi_tells_the_limits_the_names_and_the_token_of_this_service(models) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -77,15 +76,15 @@ def create(
     routers = (guarded, open_routes(service), _pages(app))
     for router in routers:
         app.include_router(router)
-    app.openapi = cache(  # type: ignore[method-assign]
-        lambda: reference.openapi(app, service, _paths(guarded) if token else ())
+    app.openapi = lambda: reference.openapi(  # type: ignore[method-assign]
+        app, service, _paths(guarded) if token else ()
     )
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _fault)
 
-    inner: ASGIApp = Gate(app, limits, token, _paths(guarded), metrics)
+    inner: ASGIApp = Gate(app, limits, token, guarded=_paths(guarded), posted=_paths(guarded, "POST"), metrics=metrics)
     if origins:
         inner = CORSMiddleware(
             inner, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["Authorization", "Content-Type"]
@@ -93,8 +92,10 @@ def create(
     return Served(Entrance(inner, set().union(*map(_paths, routers)), metrics), service)
 
 
-def _paths(router: APIRouter) -> set[str]:
-    return {route.path for route in router.routes if isinstance(route, APIRoute)}
+def _paths(router: APIRouter, method: str | None = None) -> set[str]:
+    """All paths, or those with this method."""
+    routes = [route for route in router.routes if isinstance(route, APIRoute)]
+    return {route.path for route in routes if method is None or method in route.methods}
 
 
 def _pages(app: FastAPI) -> APIRouter:
