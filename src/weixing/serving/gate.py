@@ -90,7 +90,8 @@ class Gate:
         metrics: Metrics,
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._token, self._guarded, self._posted = token and token.encode(), frozenset(guarded), frozenset(posted)
+        self._token = token.encode() if token else None
+        self._guarded, self._posted = frozenset(guarded), frozenset(posted)
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
