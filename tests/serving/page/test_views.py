@@ -15,7 +15,7 @@ from weixing.zoo import ZOO
 
 TEXT = "首都是北京。"
 BUSY = "[aria-busy=true]"
-UP, DOWN, LEFT, RIGHT, TAB, SPACE, ENTER = "\ue013", "\ue015", "\ue012", "\ue014", "\ue004", " ", "\ue007"
+DOWN, LEFT, RIGHT, SPACE, ENTER, HOME = "\ue015", "\ue012", "\ue014", " ", "\ue007", "\ue011"
 
 
 def answered(service: Running, text: str, model: str = "first", top_k: int = 5) -> list[list[list[Any]]]:
@@ -83,6 +83,8 @@ def test_a_candidate_is_taken_into_the_sentence(page: Page, exhibition: Running)
 
 def test_typing_keeps_the_masks_and_typed_masks_count(page: Page, exhibition: Running) -> None:
     page.open("fill-mask", ("text", TEXT), ("mask", "3"), ("m", "first"))
+    page.type("#fill-text", "中国首都是北京。")
+    page.eventually(lambda: shown(page), answered(exhibition, "中国首都是[MASK]京。"))
     page.type("#fill-text", "中国首都是北[MASK]。")
     page.eventually(lambda: shown(page), answered(exhibition, "中国首都是[MASK][MASK]。"))
     assert characters(page) == "中国首都是12。"
@@ -177,13 +179,13 @@ def test_runs_are_curves_that_grow_while_they_go_on(page: Page, run_folders: dic
     page.eventually(lambda: len(page.all("#chart polyline")), 2)
     assert len(page.all("#chart circle")) == 2  # an evaluation of each
     points = page.script("return document.querySelector('#chart polyline').getAttribute('points').split(' ')")
-    assert len(points) == 2
+    assert len(points) == 3
     page.choose("#horizontal", "tokens")
     page.one("#log-x").click()
     page.one("#log-y").click()
     page.eventually(lambda: page.fragment, "#runs?reading=train_loss&horizontal=tokens&log-x=1&log-y=1")
     assert "1,000" in page.text("#chart")
-    page.one("#chart svg").send_keys("\ue011")  # Home
+    page.one("#chart svg").send_keys(HOME)
     assert page.text("#readout").startswith("At 1,000 tokens:")
     assert "going 9" in page.text("#readout")
     page.one("#run-list input[data-run=done]").click()

@@ -46,10 +46,15 @@ const SAID = {
 export async function ask(path, body, signal) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   if (body) headers["Content-Type"] = "application/json";
-  let answer, content;
+  let answer;
+  let content;
   try {
     answer = await fetch(path, {
-      method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body), signal, cache: "no-cache",
+      method: body ? "POST" : "GET",
+      headers,
+      body: body && JSON.stringify(body),
+      signal,
+      cache: "no-cache",
     });
     content = await answer.json();
   } catch (error) {

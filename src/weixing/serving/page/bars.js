@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { number, percent } from "./words.js";
 
-/** A list of rows {text, share, onclick, label}. With `onclick` a row is a button. Shares outside 0 to 1 are numbers. */
+/** A list of rows {text, share, onclick, label}. With `onclick` a row is a button. Outside 0 to 1 they are numbers. */
 export function bars(rows, title) {
   const areShares = rows.every(({ share }) => share >= 0 && share <= 1);
   return h("ol", { class: "bars", "aria-label": title }, ...rows.map((row) => h("li", {}, bar(row, areShares))));

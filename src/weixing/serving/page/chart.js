@@ -11,20 +11,40 @@ const MOST_TICKS = { x: 7, y: 6 };
  * Options: logX, logY, labelX, labelY, title, format (of a tick), onread(x, [[series, point]…]) when a value is read.
  */
 export function chart(host, series, options) {
-  const width = Math.max(host.clientWidth, 240), height = host.clientHeight;
-  const fits = ([x, y]) => Number.isFinite(x) && Number.isFinite(y) && (!options.logX || x > 0) && (!options.logY || y > 0);
+  const width = Math.max(host.clientWidth, 240);
+  const height = host.clientHeight;
+  const fits = ([x, y]) =>
+    Number.isFinite(x) && Number.isFinite(y) && (!options.logX || x > 0) && (!options.logY || y > 0);
   const drawn = series.map((one) => ({ ...one, points: one.points.filter(fits) })).filter((one) => one.points.length);
   if (!drawn.length) return host.replaceChildren();
   const all = drawn.flatMap((one) => one.points);
-  const x = axis(all.map((point) => point[0]), options.logX, MARGIN.left, width - MARGIN.right, MOST_TICKS.x);
-  const y = axis(all.map((point) => point[1]), options.logY, height - MARGIN.bottom, MARGIN.top, MOST_TICKS.y);
+  const x = axis(
+    all.map((point) => point[0]),
+    options.logX,
+    MARGIN.left,
+    width - MARGIN.right,
+    MOST_TICKS.x,
+  );
+  const y = axis(
+    all.map((point) => point[1]),
+    options.logY,
+    height - MARGIN.bottom,
+    MARGIN.top,
+    MOST_TICKS.y,
+  );
   const picture = svg("svg", {
-    viewBox: `0 0 ${width} ${height}`, width, height, role: "img", tabindex: 0, "aria-label": options.title,
+    viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
+    role: "img",
+    tabindex: 0,
+    "aria-label": options.title,
   });
   picture.append(...ticks(x, y, width, height, options));
   for (const { points, colour, dash, dots } of drawn) {
     const places = points.map(([px, py]) => [x.place(px).toFixed(1), y.place(py).toFixed(1)]);
-    if (dots || points.length === 1) picture.append(...places.map(([cx, cy]) => svg("circle", { cx, cy, r: 3, fill: colour })));
+    if (dots || points.length === 1)
+      picture.append(...places.map(([cx, cy]) => svg("circle", { cx, cy, r: 3, fill: colour })));
     if (!dots) {
       const line = { points: places.map((place) => place.join()).join(" "), stroke: colour, "stroke-dasharray": dash };
       picture.append(svg("polyline", { fill: "none", "stroke-width": 1.8, "stroke-linejoin": "round", ...line }));
@@ -38,8 +58,12 @@ export function chart(host, series, options) {
 /** Values to places on the screen: {place(value), ticks}. */
 export function axis(values, logarithmic, from, to, most) {
   const scaled = logarithmic ? Math.log10 : (value) => value;
-  let low = Math.min(...values.map(scaled)), high = Math.max(...values.map(scaled));
-  if (low === high) [low, high] = logarithmic ? [low - 0.1, high + 0.1] : [low - Math.abs(low || 1) / 2, high + Math.abs(high || 1) / 2];
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values.map(scaled)) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  if (low === high) {
+    const room = logarithmic ? 0.1 : Math.abs(low || 1) / 2;
+    [low, high] = [low - room, high + room];
+  }
   const margin = (high - low) * 0.03;
   [low, high] = [low - margin, high + margin];
   const place = (value) => from + ((scaled(value) - low) / (high - low)) * (to - from);
@@ -54,7 +78,8 @@ function even(low, high, logarithmic, most) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough);
   const found = [];
-  for (let count = Math.ceil(first / step); count * step <= last; count += 1) found.push(Number((count * step).toPrecision(12)));
+  for (let count = Math.ceil(first / step); count * step <= last; count += 1)
+    found.push(Number((count * step).toPrecision(12)));
   return found;
 }
 
@@ -69,7 +94,8 @@ function powers(low, high, most) {
 }
 
 function ticks(x, y, width, height, { labelX, labelY, format }) {
-  const bottom = height - MARGIN.bottom, right = width - MARGIN.right;
+  const bottom = height - MARGIN.bottom;
+  const right = width - MARGIN.right;
   const down = x.ticks.flatMap((value) => [
     svg("line", { class: "grid", x1: x.place(value), x2: x.place(value), y1: MARGIN.top, y2: bottom }),
     svg("text", { x: x.place(value), y: bottom + 16, "text-anchor": "middle" }, format(value)),
@@ -79,7 +105,8 @@ function ticks(x, y, width, height, { labelX, labelY, format }) {
     svg("text", { x: MARGIN.left - 6, y: y.place(value) + 4, "text-anchor": "end" }, format(value)),
   ]);
   return [
-    ...down, ...across,
+    ...down,
+    ...across,
     svg("text", { class: "axis", x: right, y: height - 6, "text-anchor": "end" }, labelX),
     svg("text", { class: "axis", x: 0, y: 12 }, labelY),
   ];
@@ -91,14 +118,18 @@ function readable(picture, drawn, x, height, onread) {
   const cursor = svg("line", { class: "cursor", y1: MARGIN.top, y2: height - MARGIN.bottom, visibility: "hidden" });
   picture.append(cursor);
   let here = places.length - 1;
-  const nearest = (list, value, of) => list.reduce((a, b) => (Math.abs(x.place(of(b)) - value) < Math.abs(x.place(of(a)) - value) ? b : a));
+  const nearest = (list, value, of) =>
+    list.reduce((a, b) => (Math.abs(x.place(of(b)) - value) < Math.abs(x.place(of(a)) - value) ? b : a));
   const read = (index) => {
     here = Math.min(Math.max(index, 0), places.length - 1);
     const at = x.place(places[here]);
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
     cursor.setAttribute("visibility", "visible");
-    onread(places[here], drawn.map((one) => [one, nearest(one.points, at, (point) => point[0])]));
+    onread(
+      places[here],
+      drawn.map((one) => [one, nearest(one.points, at, (point) => point[0])]),
+    );
   };
   picture.addEventListener("pointermove", (event) => {
     const at = event.clientX - picture.getBoundingClientRect().left;
@@ -115,6 +146,14 @@ function readable(picture, drawn, x, height, onread) {
 
 /** A line of the kind that stands for a series, for a legend. */
 export function sample(colour, dash) {
-  const line = svg("line", { x1: 1, x2: 27, y1: 6, y2: 6, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": dash });
+  const line = svg("line", {
+    x1: 1,
+    x2: 27,
+    y1: 6,
+    y2: 6,
+    stroke: colour,
+    "stroke-width": 2.5,
+    "stroke-dasharray": dash,
+  });
   return h("span", { class: "sample", "aria-hidden": "true" }, svg("svg", { width: 28, height: 12 }, line));
 }

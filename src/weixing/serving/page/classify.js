@@ -19,8 +19,17 @@ export function classify(root, remember) {
   const asker = new Asker(find("div.notice", root), area);
   let answers = null;
 
-  const lines = (field) => field.value.split("\n").map((line) => line.trim()).filter(Boolean);
-  fields.forEach((field) => onTyped(field, debounced(() => changed(), PAUSE)));
+  const lines = (field) =>
+    field.value
+      .split("\n")
+      .map((line) => line.trim())
+      .filter(Boolean);
+  fields.forEach((field) =>
+    onTyped(
+      field,
+      debounced(() => changed(), PAUSE),
+    ),
+  );
 
   function changed() {
     const [texts, seconds] = fields.map(lines);
@@ -53,10 +62,12 @@ export function classify(root, remember) {
         answers = result;
         picker.redraw();
         draw();
-        asker.tell(...texts.map((text, place) => {
-          const [best] = answers.columns[0].labels[place];
-          return w("said", text, best.label, percent(best.score));
-        }));
+        asker.tell(
+          ...texts.map((text, place) => {
+            const [best] = answers.columns[0].labels[place];
+            return w("said", text, best.label, percent(best.score));
+          }),
+        );
       },
     );
   }
@@ -66,12 +77,27 @@ export function classify(root, remember) {
   }
 
   function card(text, place) {
-    const columns = answers.columns.map(({ name, labels }) => h("div", {},
-      answers.columns.length > 1 ? h("h4", {}, name) : null,
-      bars(labels[place].map(({ label, score }) => ({ text: label, share: score })), `${text}, ${name}`)));
-    const second = answers.seconds.length ? h("p", { class: "context", lang: "zh-Hans" }, answers.seconds[place]) : null;
-    return h("article", { class: "sheet" },
-      h("h3", { class: "context", lang: "zh-Hans" }, text), second, h("div", { class: "beside" }, ...columns));
+    const columns = answers.columns.map(({ name, labels }) =>
+      h(
+        "div",
+        {},
+        answers.columns.length > 1 ? h("h4", {}, name) : null,
+        bars(
+          labels[place].map(({ label, score }) => ({ text: label, share: score })),
+          `${text}, ${name}`,
+        ),
+      ),
+    );
+    const second = answers.seconds.length
+      ? h("p", { class: "context", lang: "zh-Hans" }, answers.seconds[place])
+      : null;
+    return h(
+      "article",
+      { class: "sheet" },
+      h("h3", { class: "context", lang: "zh-Hans" }, text),
+      second,
+      h("div", { class: "beside" }, ...columns),
+    );
   }
 
   return {

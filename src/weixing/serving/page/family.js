@@ -11,7 +11,9 @@ export function family(root, remember) {
   const table = find("#matrix", root);
   const details = find("#shape", root);
   const asker = new Asker(find("div.notice", root), table);
-  let known = null, drawn = 0, chosen = "8/512";
+  let known = null;
+  let drawn = 0;
+  let chosen = "8/512";
 
   roving(table, "button", 4);
   menu.addEventListener("change", () => choose(chosen, Number(menu.value)));
@@ -20,7 +22,10 @@ export function family(root, remember) {
 
   function choose(shape, map = drawn) {
     [chosen, drawn] = [shape, map];
-    remember([["by", key(known.maps[drawn])], ["shape", chosen]]);
+    remember([
+      ["by", key(known.maps[drawn])],
+      ["shape", chosen],
+    ]);
     draw();
   }
 
@@ -32,12 +37,19 @@ export function family(root, remember) {
     const held = table.contains(document.activeElement);
     const corner = h("td", { class: "corner" }, h("span", {}, w("hidden")), h("span", {}, w("layers")));
     const head = h("tr", {}, corner, ...known.hidden.map((hidden) => h("th", { scope: "col" }, hidden)));
-    const rows = known.layers.map((layers) => h("tr", {}, h("th", { scope: "row" }, layers),
-      ...known.hidden.map((hidden) => h("td", {}, tile(`${layers}/${hidden}`, map)))));
+    const rows = known.layers.map((layers) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, layers),
+        ...known.hidden.map((hidden) => h("td", {}, tile(`${layers}/${hidden}`, map))),
+      ),
+    );
     table.replaceChildren(h("caption", {}, map.title[language()]), h("thead", {}, head), h("tbody", {}, ...rows));
     if (held) find("[aria-pressed=true]", table).focus();
     find("#matrix-remarks", root).textContent = [
-      ...map.remarks[language()], ...(Object.keys(known.shapes).some((shape) => servedAs(shape).length) ? [w("servedMark")] : []),
+      ...map.remarks[language()],
+      ...(Object.keys(known.shapes).some((shape) => servedAs(shape).length) ? [w("servedMark")] : []),
     ].join(language() === "zh" ? "" : " ");
     drawDetails();
   }
@@ -46,12 +58,22 @@ export function family(root, remember) {
     const known = map.tiles[shape];
     const text = known?.text ?? "–";
     const served = servedAs(shape).length > 0;
-    const made = h("button", {
-      type: "button", "data-shape": shape, "data-value": known?.value, class: known ? "tile" : "tile empty",
-      "aria-pressed": String(shape === chosen), tabindex: shape === chosen ? 0 : -1,
-      "aria-label": w("shapeLabel", shape, known ? text : w("noNumber")) + (served ? `, ${w("served")} ${servedAs(shape)}` : ""),
-      onclick: () => choose(shape),
-    }, text, served ? h("span", { class: "served", "aria-hidden": "true" }, "●") : null);
+    const made = h(
+      "button",
+      {
+        type: "button",
+        "data-shape": shape,
+        "data-value": known?.value,
+        class: known ? "tile" : "tile empty",
+        "aria-pressed": String(shape === chosen),
+        tabindex: shape === chosen ? 0 : -1,
+        "aria-label":
+          w("shapeLabel", shape, known ? text : w("noNumber")) + (served ? `, ${w("served")} ${servedAs(shape)}` : ""),
+        onclick: () => choose(shape),
+      },
+      text,
+      served ? h("span", { class: "served", "aria-hidden": "true" }, "●") : null,
+    );
     if (known) paint(made, known.paint);
     return made;
   }
@@ -68,12 +90,20 @@ export function family(root, remember) {
       ...(map.tiles[chosen]?.model ? [[w("scoreFrom"), map.tiles[chosen].model]] : []),
       ...(served.length ? [[w("served"), served.join(", ")]] : []),
     ];
-    const scores = Object.entries(shape.published ?? {}).map(([task, score]) => h("tr", {},
-      h("th", { scope: "row" }, task === "score" ? w("score") : task), h("td", {}, number(score, { minimumFractionDigits: 1 }))));
+    const scores = Object.entries(shape.published ?? {}).map(([task, score]) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, task === "score" ? w("score") : task),
+        h("td", {}, number(score, { minimumFractionDigits: 1 })),
+      ),
+    );
     details.replaceChildren(
       h("h3", {}, chosen, shape.alias ? h("span", { class: "alias" }, ` ${shape.alias}`) : null),
       h("dl", {}, ...rows.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value)])),
-      scores.length ? h("table", { class: "plain-table" }, h("caption", {}, w("published")), h("tbody", {}, ...scores)) : "",
+      scores.length
+        ? h("table", { class: "plain-table" }, h("caption", {}, w("published")), h("tbody", {}, ...scores))
+        : "",
     );
   }
 

@@ -12,6 +12,8 @@ import { similarity } from "./similarity.js";
 import { WORDS, language, preferred, speak, w } from "./words.js";
 
 const VIEWS = { "fill-mask": fillMask, similarity, classify, family, runs };
+const MOST_REMEMBERED = 4000; // characters of a text: browsers do not take addresses of any length
+
 const views = {};
 let here = null;
 
@@ -20,8 +22,9 @@ let linked = null; // a language that the address names
 const notice = new Asker(find("#notice"), find("#main"));
 const form = find("#token-form");
 
-/** Write what a view shows into the address, and into its link, so that it is found again there. */
-function remember(name, pairs) {
+/** Write what a view shows into the address, and into its link, so that it is found again there; but no long texts. */
+function remember(name, shows) {
+  const pairs = shows.filter(([, value]) => value.length <= MOST_REMEMBERED);
   const address = `#${name}?${new URLSearchParams(linked ? [...pairs, ["lang", linked]] : pairs)}`;
   find(`nav a[data-view="${name}"]`).href = address;
   if (here === name) history.replaceState(null, "", address);

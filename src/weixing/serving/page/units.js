@@ -1,9 +1,12 @@
 /* A sentence as the units that can be masked. Pure. */
 
 export const MASK = "[MASK]";
-const UNIT = /\[MASK\]|\s+|[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}\p{M}\p{Nd}]+|\p{Extended_Pictographic}[\p{M}\p{Emoji_Modifier}\u200d\p{Extended_Pictographic}]*|./gsu;
+const SPECIAL = "\\[(?:MASK|PAD|UNK|CLS|SEP|unused\\d+)\\]";
+const WORD = "[\\p{Script=Latin}\\p{Script=Greek}\\p{Script=Cyrillic}\\p{M}\\p{Nd}]+";
+const EMOJI = "\\p{Extended_Pictographic}[\\p{M}\\p{Emoji_Modifier}\\u200d\\p{Extended_Pictographic}]*";
+const UNIT = new RegExp(`${SPECIAL}|\\s+|${WORD}|${EMOJI}|.`, "gsu");
 
-/** Characters, words in Latin letters, and what is between them. */
+/** Characters, words in Latin letters, special tokens, and what is between them. */
 export const units = (text) => text.match(UNIT) ?? [];
 
 export const isBlank = (unit) => !unit.trim();
@@ -23,7 +26,8 @@ export function moved(before, after, masked) {
 }
 
 /** Masked places of a sentence in order, typed masks among them. */
-export const blanks = (all, masked) => all.flatMap((unit, place) => (unit === MASK || masked.has(place) ? [place] : []));
+export const blanks = (all, masked) =>
+  all.flatMap((unit, place) => (unit === MASK || masked.has(place) ? [place] : []));
 
 /** The sentence as the model reads it. */
 export const written = (all, masked) => all.map((unit, place) => (masked.has(place) ? MASK : unit)).join("");

@@ -257,7 +257,8 @@ export function speak(chosen, keep = false) {
 /** A number as people write it in this language. */
 export const number = (value, options = {}) => new Intl.NumberFormat(TAGS[current], options).format(value);
 
-export const percent = (share) => number(share, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+export const percent = (share) =>
+  number(share, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 /** What a browser keeps, or null where it keeps nothing. */
 export function memory(use) {
