@@ -30,7 +30,7 @@ def test_the_family_has_24_shapes_with_exact_facts() -> None:
 def test_maps_are_score_size_and_compute_with_colours_by_rank() -> None:
     maps = {map_.column or map_.kind: map_ for map_ in family().maps}
     assert {"score", "lcqmc", "size", "compute"} <= set(maps)
-    assert "tnews" not in maps  # published on another edition
+    assert "tnews" not in maps  # published for other texts
     assert len(maps["size"].tiles) == 24
     assert set(maps["lcqmc"].tiles) == set(published_scores())
     size = maps["size"].tiles

@@ -5,20 +5,11 @@ from dataclasses import dataclass
 
 from weixing.reporting.captions import map_remarks, map_title, tile_text
 from weixing.reporting.colours import as_hex, colour_at, ink_on, shares
-from weixing.reporting.family import (
-    COMPARED_TASKS,
-    PREDICTED_SHARE,
-    SEQUENCE_LENGTH,
-    FamilyMap,
-    compute_map,
-    score_map,
-    size_map,
-    speed_map,
-)
-from weixing.reporting.published import SCORE, published_scores
+from weixing.reporting.family import FamilyMap, compute_map, score_map, size_map, speed_map
+from weixing.reporting.published import COMPARED_TASKS, MEANS, published_scores
 from weixing.reporting.table import Entry
 from weixing.reporting.wording import WORDS, Language
-from weixing.zoo import HIDDEN, LAYERS, ZOO, Shape
+from weixing.zoo import FLOPS_PREDICTED_SHARE, FLOPS_SEQUENCE_LENGTH, HIDDEN, LAYERS, ZOO, Shape
 
 STEPS = 64  # of the colour scale
 
@@ -85,7 +76,7 @@ def family(entries: Sequence[Entry] = (), speeds: Mapping[str, float] | None = N
         entries: of `weixing.reporting.table.table`.
         speeds: texts per second by shape; without them compute stands in.
     """
-    columns = dict.fromkeys([SCORE, *COMPARED_TASKS, *(entry.column for entry in entries)])
+    columns = dict.fromkeys([*MEANS, *COMPARED_TASKS, *(entry.column for entry in entries)])
     scores = [score_map(entries, column) for column in columns]
     drawn = [*(m for m in scores if m.tiles), size_map(), speed_map(speeds) if speeds else compute_map()]
     return Family(
@@ -97,7 +88,8 @@ def family(entries: Sequence[Entry] = (), speeds: Mapping[str, float] | None = N
 def _facts(name: str, shape: Shape) -> Facts:
     return Facts(
         shape.alias, shape.upstream_id, shape.layers, shape.hidden, shape.parameters, 4 * shape.parameters / 1e6,
-        shape.forward_flops_per_token(SEQUENCE_LENGTH, PREDICTED_SHARE) / 1e6, published_scores().get(name),
+        shape.forward_flops_per_token(FLOPS_SEQUENCE_LENGTH, FLOPS_PREDICTED_SHARE) / 1e6,
+        published_scores().get(name),
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ export function family(root, remember) {
       [w("parameters"), number(shape.parameters)],
       [w("size"), `${number(shape.megabytes, { maximumFractionDigits: 1 })} MB`],
       [w("compute"), `${number(shape.megaflops, { maximumFractionDigits: 1 })} MFLOP`],
-      [w("hub"), shape.upstream_id],
+      [w("hub"), shape.upstream_id, "code"],
       ...(map.tiles[chosen]?.model ? [[w("scoreFrom"), map.tiles[chosen].model]] : []),
       ...(served.length ? [[w("served"), served.join(", ")]] : []),
     ];
@@ -100,7 +100,7 @@ export function family(root, remember) {
     );
     details.replaceChildren(
       h("h3", {}, chosen, shape.alias ? h("span", { class: "alias" }, ` ${shape.alias}`) : null),
-      h("dl", {}, ...rows.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value)])),
+      h("dl", {}, ...rows.flatMap(([term, value, kind]) => [h("dt", {}, term), h("dd", { class: kind }, value)])),
       scores.length
         ? h("table", { class: "plain-table" }, h("caption", {}, w("published")), h("tbody", {}, ...scores))
         : "",
