@@ -2,7 +2,7 @@
 
 import { memory, w } from "./words.js";
 
-const GONE_SECONDS = 3; // after which a service that did not answer is asked again
+const GONE_SECONDS = 3; // after which a service that did not answer, or is stopping, is asked again
 const KEPT = "weixing-token";
 
 let token = memory(() => sessionStorage.getItem(KEPT));
@@ -62,6 +62,10 @@ export async function ask(path, body, signal) {
     throw new Problem("gone", { retry: GONE_SECONDS });
   }
   if (answer.ok) return content;
-  const { type, message, accepted } = content.error;
-  throw new Problem(type, { message, accepted, retry: Number(answer.headers.get("Retry-After") ?? 0) });
+  const { type = "internal", message, accepted } = content.error ?? {};
+  throw new Problem(type, {
+    message,
+    accepted,
+    retry: Number(answer.headers.get("Retry-After") ?? (answer.status === 503 ? GONE_SECONDS : 0)),
+  });
 }

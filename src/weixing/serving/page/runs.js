@@ -49,9 +49,11 @@ export function runs(root, remember) {
     asker.ask(
       (signal) => ask("runs", null, signal),
       (answer) => {
+        const isNew = JSON.stringify(answer.runs) !== JSON.stringify(known);
         known = answer.runs;
-        if (known.length) draw();
-        else {
+        find("figure", root).hidden = !known.length;
+        if (isNew) draw();
+        if (!known.length) {
           asker.say("noRuns");
           list.replaceChildren(h("pre", {}, COMMAND));
         }
