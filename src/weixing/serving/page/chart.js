@@ -16,7 +16,8 @@ export function chart(host, series, options) {
   const fits = ([x, y]) =>
     Number.isFinite(x) && Number.isFinite(y) && (!options.logX || x > 0) && (!options.logY || y > 0);
   const drawn = series.map((one) => ({ ...one, points: one.points.filter(fits) })).filter((one) => one.points.length);
-  if (!drawn.length) return host.replaceChildren();
+  host.replaceChildren();
+  if (!drawn.length) return;
   const all = drawn.flatMap((one) => one.points);
   const x = axis(
     all.map((point) => point[0]),
@@ -51,8 +52,7 @@ export function chart(host, series, options) {
     }
   }
   readable(picture, drawn, x, height, options.onread);
-  host.replaceChildren(picture);
-  return undefined;
+  host.append(picture);
 }
 
 /** Values to places on the screen: {place(value), ticks}. */
