@@ -9,6 +9,9 @@ import pytest
 
 from tests.serving.running import Running, running
 from tests.serving.test_runs import REPORTS, write_run
+from weixing.cli.main import run as cli
+from weixing.cli.serve import exhibits_of
+from weixing.serving.family import family
 from weixing.serving.limits import Limits
 from weixing.serving.loading import loader
 from weixing.serving.pages import PAGE, TYPES, Exhibits
@@ -90,3 +93,29 @@ def test_the_family_and_runs_ask_for_the_token_and_are_described(service: Runnin
     for path in ("/family", "/runs"):
         assert described[path]["get"]["security"] == [{"token": []}]
         assert "200" in described[path]["get"]["responses"]
+
+
+def test_the_command_takes_runs_results_and_speeds_as_files_have_them(run: Path, tmp_path: Path) -> None:
+    speed, results = tmp_path / "speed.csv", tmp_path / "results.jsonl"
+    speed.write_text("shape,texts_per_second\n2/128,4000\n")
+    cell = {"epochs": 3, "batch_size": 32, "learning_rate": 3e-4, "seed": 7, "seconds": 1.0, "steps": 9}
+    scored = {"model": "mine", "task": "lcqmc", "split": "dev", "metric": "accuracy", "score": 83.5, "shape": "2/128"}
+    results.write_text(json.dumps({**scored, **cell, "correct": 7350, "total": 8802}) + "\n")
+    shown = exhibits_of([run], [results], speed)
+    assert (shown.runs, shown.speeds) == ([run], {"2/128": 4000.0})
+    maps = {map_.column or map_.kind: map_ for map_ in family(shown.entries, shown.speeds).maps}
+    assert (maps["lcqmc"].tiles["2/128"].value, maps["lcqmc"].tiles["2/128"].model) == (83.5, "mine")
+    assert maps["speed"].tiles["2/128"].value == 4000.0
+
+
+@pytest.mark.parametrize(
+    "options", [("--runs", "gone"), ("--results", "gone"), ("--speed", "gone.csv")], ids=lambda options: options[0]
+)
+def test_what_is_not_there_to_show_ends_the_command(
+    options: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli(["serve", "--model", "2/128", "--port", "0", *options]) == 2
+    said = capsys.readouterr().err
+    assert options[1] in said
+    assert "Accepted: " in said

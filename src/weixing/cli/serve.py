@@ -62,7 +62,7 @@ def run(
     from weixing.serving.loading import loader
     from weixing.serving.server import is_loopback, listen, serve
 
-    exhibits = _exhibits(runs or [], results or [], speed)
+    exhibits = exhibits_of(runs or [], results or [], speed)
     limits = Limits(
         body_bytes=max_body_kb * 1024, texts=max_texts, characters=max_characters, requests=max_requests,
         queue_tokens=max_queue_tokens, batch_tokens=batch_tokens, batch_window_seconds=batch_window_ms / 1000,
@@ -98,7 +98,7 @@ def _named(models: list[str]) -> dict[str, str]:
     return sources
 
 
-def _exhibits(runs: list[Path], results: list[Path], speed: Path | None) -> "Exhibits":
+def exhibits_of(runs: list[Path], results: list[Path], speed: Path | None) -> "Exhibits":
     """What the page shows beside the models."""
     from weixing.reporting.family import read_speeds
     from weixing.reporting.table import table
