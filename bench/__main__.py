@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bench import faithful, features, fill_mask, finetune, growth, prepare, pretrain, record, render
+from bench import faithful, features, fill_mask, finetune, growth, inference, prepare, pretrain, record, render
 from bench.children import ROOT, SideFailed
 from bench.inputs import Inputs
 from bench.setting import Setting
@@ -28,6 +28,7 @@ SECTIONS = {
     "finetune": finetune.cases,
     "fill_mask": fill_mask.cases,
     "features": features.cases,
+    "inference": inference.cases,
     "growth": growth.cases,
     "faithful": faithful.cases,
 }

@@ -126,6 +126,16 @@ class Inputs:
         (self.folder / "texts.txt").write_text("".join(f"{text}\n" for text in kept), encoding="utf-8")
         return "texts.txt"
 
+    def first_texts(self, count: int) -> str:
+        """The first of `texts`."""
+        name = f"texts-{count}.txt"
+
+        def make() -> None:
+            lines = (self.folder / self.texts).read_text(encoding="utf-8").splitlines(keepends=True)
+            (self.folder / name).write_text("".join(lines[:count]), encoding="utf-8")
+
+        return self._once(name, make)
+
     def shards(self, layout: str, sequence_length: int = SEQUENCE_LENGTH) -> str:
         """The corpus once, as shards."""
         name = f"shards-{layout}-{sequence_length}"
@@ -152,6 +162,17 @@ class Inputs:
         """A model of fresh random weights, as this project exports it."""
         name = f"model-{shape.replace('/', '-')}"
         return self._once(name, lambda: self.run(worker("export", shape, self.vocabulary, name)))
+
+    def classifier(self, shape: str) -> str:
+        """A model of that shape, fine-tuned on the task from random weights for one epoch."""
+        folder = f"classifier-{shape.replace('/', '-')}"
+        command = weixing(
+            "finetune", "--model", shape, "--vocab", self.vocabulary, "--train", f"{self.task}/train.tsv",
+            "--dev", f"{self.task}/dev.tsv", "--epochs", 1, "--batch-sizes", 32, "--learning-rates", "1e-4",
+            "--device", "cpu", "--out", folder,
+        )  # fmt: skip
+        self._once(folder, lambda: self.run(command, timeout=3600))
+        return f"{folder}/model"
 
     def run(self, command: list[str], timeout: float = 900) -> Finished:
         """Run a child in the temporary folder."""

@@ -25,7 +25,7 @@ from weixing.errors import UserError
 from weixing.files import atomic_file, read_json
 
 # In the order of the page.
-SECTIONS = ("prepare", "pretrain", "finetune", "fill_mask", "features", "faithful", "growth")
+SECTIONS = ("prepare", "pretrain", "finetune", "fill_mask", "features", "inference", "faithful", "growth")
 PAGE = Path("docs") / "performance.md"
 READMES = {"README.md": "en", "README.zh.md": "zh"}
 START = "<!-- bench:(?!end)"
@@ -46,6 +46,12 @@ FINETUNE: list[Column] = [
 ]
 FILL_MASK: list[Column] = [("median_ms", "median, ms", ",.2f"), ("p95_ms", "95 % of calls within, ms", ",.2f")]
 FEATURES: list[Column] = [("texts_per_second", "texts/s", ",.0f"), ("seconds", "seconds", ",.2f")]
+INFERENCE: list[Column] = [
+    ("texts_per_second", "texts/s", ",.1f"),
+    ("latency_ms", "one text, ms", ",.2f"),
+    ("memory_mb", "peak memory, MB", ",.0f"),
+    ("dev_accuracy", "dev accuracy, %", ".2f"),
+]
 FAITHFUL: list[Column] = [
     ("eval_loss", "held-out loss", ".4f"),
     ("dev_accuracy", "dev accuracy, %", ".2f"),
@@ -124,6 +130,7 @@ def parts(results: dict[str, Cases]) -> dict[str, str]:
         "finetune": whole("finetune", by_side(cases("finetune"), FINETUNE)),
         "fill_mask": whole("fill_mask", by_side(cases("fill_mask"), FILL_MASK)),
         "features": whole("features", by_side(cases("features"), FEATURES)),
+        "inference": whole("inference", by_side(cases("inference"), INFERENCE)),
         "faithful": whole("faithful", by_side(cases("faithful"), FAITHFUL)),
         **{
             f"growth-{what}": by_side({name: growth[name]}, columns) if name in growth else NOT_MEASURED

@@ -30,7 +30,7 @@ def __getattr__(name: str) -> str:
     return version("weixing")
 
 
-def load(name: str, backend: str = "auto", precision: str = "float32") -> "Model":
+def load(name: str, backend: str = "auto", precision: str = "auto") -> "Model":
     """The model called `name`, ready for `fill_mask` and `features`.
 
     Args:

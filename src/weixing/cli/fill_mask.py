@@ -1,16 +1,19 @@
 """`weixing fill-mask`: likely tokens for [MASK], as a table or as JSON."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
+
+from weixing.cli.ways import BACKEND_HELP, PRECISION_HELP, say_way
 
 
 def run(
     text: Annotated[str, typer.Argument(help="A text with one [MASK] or several.")],
     model: Annotated[str, typer.Option("--model", "-m", help="Model folder, run folder, hub id, or shape.")],
     top_k: Annotated[int, typer.Option(help="Candidates for each [MASK].")] = 5,
-    precision: Annotated[Literal["float32", "bf16"], typer.Option(help="Of the matrix products.")] = "float32",
+    backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """The tokens that a model finds likeliest in the place of [MASK], with their probabilities.
@@ -19,7 +22,9 @@ def run(
     """
     from weixing.inference.model import load
 
-    candidates = load(model, precision=precision).fill_mask(text, top_k)
+    loaded = load(model, backend, precision)
+    say_way(loaded, backend)
+    candidates = loaded.fill_mask(text, top_k)
     if as_json:
         print(json.dumps(candidates, ensure_ascii=False, indent=2))
         return

@@ -10,7 +10,9 @@ from typing import Any
 import typer
 
 from weixing.cli import (
+    bench_inference,
     card,
+    classify,
     compare,
     convert,
     features,
@@ -56,6 +58,8 @@ app.command("card")(card.run)
 app.command("publish")(publish.run)
 app.command("fill-mask")(fill_mask.run)
 app.command("features")(features.run)
+app.command("classify")(classify.run)
+app.command("bench-inference")(bench_inference.run)
 app.command("serve")(serve.run)
 
 

@@ -9,7 +9,7 @@ Shapes: B sequences, T positions.
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def write_onnx(bert: Bert, output: Output, path: Path, precision: Precision = "f
     Raises:
         UserError: the extra is missing; the model lacks the part for this output, or is too large for one file.
     """
-    _require()
+    require_onnx()
     import onnx
 
     from weixing.formats.onnx_graph import build
@@ -61,18 +61,24 @@ def run_onnx(path: Path, ids: Tensor, token_types: Tensor, attention: Tensor) ->
     Raises:
         UserError: the extra is missing.
     """
-    _require()
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # A CPU with AVX2 but without VNNI adds pairs of 8-bit products in 16 bits, which overflow; this has it take
-    # another kernel. It changes nothing on any other CPU.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    require_onnx()
+    session = open_session(path)
     values = {"input_ids": ids, "attention_mask": attention, "token_type_ids": token_types}
     names = [output.name for output in session.get_outputs()]
     results = session.run(names, {name: value.cpu().long().numpy() for name, value in values.items()})
     return dict(zip(names, results, strict=True))
+
+
+def open_session(model: Path | bytes, threads: int = 0) -> Any:
+    """An onnxruntime session on the CPU, of a file or what would be in it; `threads` 0: all cores."""
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    # A CPU with AVX2 but without VNNI adds pairs of 8-bit products in 16 bits, which overflow; this has it take
+    # another kernel. It changes nothing on any other CPU.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def measured_loss(bert: Bert, output: Output, path: Path, ids: Tensor, token_types: Tensor, attention: Tensor) -> Loss:
@@ -100,7 +106,7 @@ def measured_loss(bert: Bert, output: Output, path: Path, ids: Tensor, token_typ
     )
 
 
-def _require() -> None:
+def require_onnx() -> None:
     """Raise UserError unless the extra is there."""
     try:
         import onnx  # noqa: F401

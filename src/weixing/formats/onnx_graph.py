@@ -16,7 +16,7 @@ Shapes: B sequences, T positions, t of them that ask, H hidden units, V vocabula
 """
 
 import math
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import onnx
@@ -31,23 +31,27 @@ from weixing.model.heads import MaskedLanguageModelHead
 from weixing.zoo import Shape
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+ASKED = "asked_positions"  # a fourth input, of one kind of graph
 OPSET = 20  # the first with Gelu
 IR_VERSION = 10  # read by onnxruntime 1.18 and later
 MASKED_SCORE = -10_000.0  # added to the scores of padding, whose share of the softmax is then exactly 0 in float32
 TOKEN_TABLE = "embeddings.token.weight"
 LARGEST_FILE_BYTES = 2**31 - 1  # of a protocol buffer
 
-_NEEDED: dict[Output, Part | None] = {"features": None, "fill-mask": "head", "classify": "classifier"}
+Graph = Output | Literal["asked"]
+
+_NEEDED: dict[Graph, Part | None] = {"features": None, "asked": None, "fill-mask": "head", "classify": "classifier"}
 
 
-def build(bert: Bert, output: Output, precision: Precision = "fp32") -> onnx.ModelProto:
+def build(bert: Bert, output: Graph, precision: Precision = "fp32") -> onnx.ModelProto:
     """The graph from int64 [B, T] ``input_ids, attention_mask, token_type_ids`` (B and T free) to what `output` names.
 
     A sequence whose attention mask is 0 everywhere gives numbers without a meaning (not NaN).
 
     Args:
         output: ``features``: ``last_hidden_state`` [B, T, H], and ``pooler_output`` [B, H] where there is a pooler;
-            ``fill-mask``: ``logits`` [B, T, V]; ``classify``: ``logits`` [B, labels].
+            ``fill-mask``: ``logits`` [B, T, V]; ``classify``: ``logits`` [B, labels]; ``asked``, which is no file's but
+            a back end's: a fourth input, int64 [B, t] positions, and their ``asked_state`` [B, t, H].
         precision: ``int8``: weights in 8 bits with a scale for each output unit, the token table with one for each
             token; what the weights are multiplied by in 8 bits with one scale for the whole batch, found as it runs, so
             that a sequence's result depends a little on its neighbours. The rest (biases, LayerNorms, attention
@@ -60,7 +64,7 @@ def build(bert: Bert, output: Output, precision: Precision = "fp32") -> onnx.Mod
     if part is not None and getattr(bert, part) is None:
         raise UserError(
             f"this model has no {PARTS[part]}, which {output} needs",
-            accepted=f"{', '.join(name for name, its in _NEEDED.items() if its is None or its in bert.parts)} here",
+            accepted=f"{', '.join(name for name in get_args(Output) if _NEEDED[name] in (None, *bert.parts))} here",
         )
     weight_bytes = sum(weight.numel() for weight in bert.parameters()) * (4 if precision == "fp32" else 1)
     if weight_bytes > LARGEST_FILE_BYTES:
@@ -71,12 +75,14 @@ def build(bert: Bert, output: Output, precision: Precision = "fp32") -> onnx.Mod
         )
     graph = _Graph(precision == "int8")
     outputs = _nodes(graph, bert, output)
-    batch_and_time = ["batch", "sequence"]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"]) for name in INPUTS]
+    if output == "asked":
+        inputs.append(helper.make_tensor_value_info(ASKED, TensorProto.INT64, ["batch", "asked"]))
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "bert",
-            [helper.make_tensor_value_info(name, TensorProto.INT64, batch_and_time) for name in INPUTS],
+            inputs,
             [
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions)
                 for name, dimensions in outputs.items()
@@ -171,15 +177,15 @@ class _Graph:
         return self.add("Reshape", x, shape, name=name)
 
 
-def _nodes(graph: _Graph, bert: Bert, output: Output) -> dict[str, list[str | int]]:
+def _nodes(graph: _Graph, bert: Bert, output: Graph) -> dict[str, list[str | int]]:
     """Every node; the outputs' names and dimensions."""
     encoder, hidden = bert.encoder, bert.shape.hidden
     graph.add("Shape", INPUTS[0], name="batch", end=1)
     x, mask = _embeddings(graph, encoder), _mask(graph)
     for number, layer in enumerate(encoder.layers):
         asking = x
-        if output == "classify" and number == bert.shape.layers - 1:
-            asking = _first(graph, x, hidden)
+        if number == bert.shape.layers - 1:
+            asking = {"classify": _first, "asked": _asked}.get(output, _all)(graph, x, hidden)
         x = _layer(graph, cast(Layer, layer), x, asking, mask, bert.shape, f"layers.{number}")
     if output == "fill-mask":
         head, vectors = cast(MaskedLanguageModelHead, bert.head), encoder.embeddings.token.weight
@@ -193,6 +199,9 @@ def _nodes(graph: _Graph, bert: Bert, output: Output) -> dict[str, list[str | in
             y = graph.linear(y, vectors, head.bias, "head.decoder", TOKEN_TABLE)
             graph.per_sequence(y, [bert.shape.vocabulary_size], "logits")
         return {"logits": ["batch", "sequence", bert.shape.vocabulary_size]}
+    if output == "asked":
+        graph.per_sequence(x, [hidden], "asked_state")
+        return {"asked_state": ["batch", "asked", hidden]}
     outputs: dict[str, list[str | int]] = {}
     if output == "features":
         graph.per_sequence(x, [hidden], "last_hidden_state")
@@ -236,6 +245,18 @@ def _first(graph: _Graph, x: str, hidden: int) -> str:
     """[B·T, H] → what the first tokens hold, [B, H]."""
     sequences = graph.per_sequence(x, [hidden], x + ".sequences")
     return graph.add("Gather", sequences, graph.constant(0, "first"), name=x + ".first", axis=1)
+
+
+def _asked(graph: _Graph, x: str, hidden: int) -> str:
+    """[B·T, H] → what the asked positions hold, [B·t, H]."""
+    sequences = graph.per_sequence(x, [hidden], x + ".sequences")
+    places = graph.add("Unsqueeze", ASKED, graph.constant([-1], "last"), name="asked.places")
+    asked = graph.add("GatherND", sequences, places, name=x + ".asked", batch_dims=1)
+    return graph.add("Reshape", asked, graph.constant([-1, hidden], "rows"), name=x + ".asked.rows")
+
+
+def _all(graph: _Graph, x: str, hidden: int) -> str:
+    return x
 
 
 def _layer(graph: _Graph, layer: Layer, x: str, asking: str, mask: str, shape: Shape, name: str) -> str:

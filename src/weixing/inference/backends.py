@@ -1,4 +1,4 @@
-"""What computes for a loaded model, and which of them is taken. Each back end has a module of its own.
+"""What computes for a loaded model. Each back end has a module of its own; `weixing.inference.choosing` takes one.
 
 Shapes: B texts, T positions, H hidden units, M asked positions, V vocabulary entries.
 """
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from weixing.inference.batching import Padded
-from weixing.training.devices import Precision
 
 Pooling = Literal["cls", "mean", "tokens"]
+Precision = Literal["float32", "bf16", "int16", "int8"]
+"""Of the matrix products; sums, LayerNorms and the attention's softmax are float32 in all of them."""
 
 
 class Backend(Protocol):
@@ -24,10 +25,12 @@ class Backend(Protocol):
     Attributes:
         name: as `weixing.load` takes it.
         precision: of the matrix products.
+        parallel: how many batches it computes at a time, so that few texts are worth being cut into as many.
     """
 
     name: str
     precision: Precision
+    parallel: int
 
     def pool(self, texts: Sequence[Padded], pooling: Pooling, on_batch: Callable[[int], None]) -> list[np.ndarray]:
         """Of each batch float32 [B, H] (``cls``, ``mean``) or [B, T, H] (``tokens``); `on_batch` hears B each time."""

@@ -5,20 +5,14 @@ Shapes: B texts, L labels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from weixing.errors import UserError
-from weixing.tasks.files import Kind
+from weixing.model.heads import ProblemType
 
-KIND_OF_PROBLEM: dict[str, Kind] = {
-    "single_label_classification": "class",
-    "multi_label_classification": "multi-label",
-    "regression": "number",
-}
-"""What transformers calls the kinds of labels, in config.json's ``problem_type``."""
+THRESHOLD = 0.5  # of the score from which on a label holds that does not compete with others
 
 
 @dataclass(frozen=True)
@@ -27,41 +21,34 @@ class Labels:
 
     Args:
         names: of the outputs, in order.
-        kind: ``class``: one of them, so that scores sum to 1; ``multi-label``: any number of them, each with a
-            probability of its own; ``number``: the score is the output itself.
+        problem_type: whether one of them holds, so that scores sum to 1; any number of them, each with a probability
+            of its own; or they are numbers, which are the scores.
     """
 
     names: tuple[str, ...]
-    kind: Kind
+    problem_type: ProblemType
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits [B, L] → scores [B, L]."""
-        if self.kind == "class":
+        if self.problem_type == "single_label_classification":
             return logits.softmax(1)
-        return logits.sigmoid() if self.kind == "multi-label" else logits
+        return logits if self.problem_type == "regression" else logits.sigmoid()
 
     def named(self, scores: Sequence[float], top_k: int | None = None) -> list[dict[str, Any]]:
         """Of one text: ``{"label", "score"}``, highest score first, all of them or the first `top_k`."""
         order = sorted(range(len(scores)), key=lambda label: -scores[label])
         return [{"label": self.names[label], "score": scores[label]} for label in order[:top_k]]
 
+    def predicted(self, scores: Sequence[float], top_k: int | None = None) -> list[dict[str, Any]]:
+        """Of one text the labels that hold, or else the first `top_k`.
 
-def labels_of(names: Sequence[str], problem: Any, where: Any) -> Labels:
-    """From the names of the outputs and what config.json says of the problem.
-
-    Where that is nothing, one output is one label that holds or not, and several are classes, as transformers has it.
-
-    Raises:
-        UserError: another problem.
-    """
-    if problem is None:
-        return Labels(tuple(names), "class" if len(names) > 1 else "multi-label")
-    kind = KIND_OF_PROBLEM.get(problem) if isinstance(problem, str) else None
-    if kind is None:
-        raise UserError(f"problem_type is {problem!r}", where=where, accepted=", ".join(KIND_OF_PROBLEM))
-    return Labels(tuple(names), kind)
+        They are the best one, or the number; of labels that do not compete those that reach `THRESHOLD`.
+        """
+        if top_k is not None or self.problem_type != "multi_label_classification":
+            return self.named(scores, top_k or 1)
+        return [each for each in self.named(scores) if each["score"] >= THRESHOLD]
 
 
-def classifier_logits(pooler: torch.nn.Module, classifier: torch.nn.Module, first: Tensor) -> Tensor:
+def classifier_logits(pooler: nn.Module, classifier: nn.Module, first: Tensor) -> Tensor:
     """Hidden states of the first tokens [B, H] → logits [B, L], in float32 whatever the encoder is computed in."""
-    return classifier(torch.tanh(pooler(first)))
+    return cast(Tensor, classifier(torch.tanh(pooler(first))))

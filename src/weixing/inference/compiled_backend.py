@@ -9,33 +9,35 @@ import torch
 from torch import Tensor
 
 from weixing.formats.bert import Bert
-from weixing.inference.backends import Pooling, pooled
+from weixing.inference.backends import Pooling, Precision, pooled
 from weixing.inference.batching import Padded
 from weixing.model.compiled.buffers import Buffers
 from weixing.model.compiled.encoder import CompiledEncoder, Rows, Weights
+from weixing.model.compiled.int16 import Int16Weights
 from weixing.model.compiled.masked_lm import masked_lm_logits
 from weixing.model.compiled.workers import Workers, one_thread
-from weixing.training.devices import Precision, product_type
 
 
 class CompiledBackend:
     """Compiled passes: every core takes whole batches of `pool`; one batch, or one text, has all cores for its matrix
-    products.
+    products, but in int16 one core.
 
     Several threads may call at once: each pass takes an encoder, and memory with it, for as long as it lasts. All
     passes are in inference mode, as torch lets memory that was made in it be written to in it alone.
 
     Args:
         bert: on the CPU.
-        precision: of the matrix products.
+        precision: ``float32``, ``bf16``, or ``int16`` where `model.compiled.int16` can.
     """
 
     name = "compiled"
 
     def __init__(self, bert: Bert, precision: Precision) -> None:
-        self.precision, self.workers = precision, Workers()
-        dtype = product_type(precision)
-        self.weights = Weights(bert, dtype, constant=True)
+        self.precision = precision
+        self.workers = Workers()
+        self.parallel = self.workers.count
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.weights = Int16Weights(bert) if precision == "int16" else Weights(bert, dtype, constant=True)
         self._free: LifoQueue[CompiledEncoder] = LifoQueue()  # first the one whose memory is still in the cache
         for _ in range(self.workers.count):
             self._free.put(CompiledEncoder(bert.encoder, self.weights, None, Buffers(dtype), "encoder."))

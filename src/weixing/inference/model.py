@@ -13,55 +13,46 @@ import torch
 from torch import nn
 
 from weixing.errors import UserError
-from weixing.files import read_json
 from weixing.formats.bert import AnyModel, Bert, bert_of
 from weixing.formats.huggingface import no_masked_lm
-from weixing.formats.huggingface_description import CONFIG
 from weixing.formats.naming import load_source
-from weixing.inference.backends import Backend, Pooling
+from weixing.inference.backends import Pooling
 from weixing.inference.batching import batches, pad
-from weixing.inference.classification import Labels, classifier_logits, labels_of
-from weixing.inference.compiled_backend import CompiledBackend
-from weixing.inference.encoding import encode_pairs, encode_texts
-from weixing.inference.torch_backend import TorchBackend
+from weixing.inference.choosing import choose, make
+from weixing.inference.classification import Labels, classifier_logits
+from weixing.inference.encoding import OnCut, encode_pairs, encode_texts, say_cut
 from weixing.text.tokenizer import Tokenizer
 from weixing.text.vocabulary import Vocabulary
-from weixing.training.devices import Precision, has_bf16, pick_device, pick_precision
+from weixing.training.devices import pick_device
 
-BACKENDS = ("auto", "torch", "compiled")
 POOLINGS = ("cls", "mean", "tokens")
 BATCH_TOKENS = 4096  # positions in a batch of `features`: enough to keep a processor busy, little memory
+FEWEST_TOKENS = 256  # of a batch that is made so small for another core's sake
 
 
-def load(name: str, backend: str = "auto", precision: str = "float32") -> "Model":
-    """The model called `name`, ready for use.
+def load(name: str, backend: str = "auto", precision: str = "auto") -> "Model":
+    """The model called `name`, ready for use; `Model.backend` says what computes it, and `Model.precision` how.
 
     Args:
         name: as everywhere (`formats.naming`); a shape has fresh random weights.
-        backend: ``compiled`` (a CPU's), ``torch``, or ``auto``: compiled on a CPU, torch on a GPU.
-        precision: of the matrix products: ``float32``, or ``bf16``, about twice as quick, with vectors within 2e-2; a
-            processor without bf16 instructions computes in float32 all the same (`Model.precision` says which).
+        backend: ``compiled`` (a CPU's), ``torch``, ``onnx`` or ``onnx-int8`` (extra `onnx`), or ``auto``: compiled on a
+            CPU, torch on a GPU.
+        precision: of the matrix products: ``float32``, ``bf16``, ``int16``; or ``auto``: with a named back end its
+            first, with ``auto`` the quickest whose vectors have a cosine of at least 0.999 to float32's
+            (`inference.choosing`). A processor that cannot do bf16 or int16 computes in float32 all the same.
 
     Raises:
-        UserError: no model has this name, its files are wrong, or there is no such backend or precision.
+        UserError: no model has this name, its files are wrong, an extra is missing, or there is no such back end or
+            precision here.
     """
     device = pick_device()
-    if backend not in BACKENDS or (backend == "compiled" and device.type != "cpu"):
-        raise UserError(
-            f"backend {backend!r} on {device.type}", accepted=" or ".join(BACKENDS) + " (compiled: a CPU's)"
-        )
-    if precision == "bf16" and not has_bf16(device):
-        precision = "float32"
+    way = choose(backend, precision, device)
     source = load_source(name)
     assert source.vocabulary
     labels = None
-    if source.labels is not None:
-        config = source.where / CONFIG
-        problem = read_json(config, "Hugging Face model configuration").get("problem_type")
-        labels = labels_of(source.labels, problem, config)
-    return Model(
-        source.bert.to(device), source.vocabulary, backend, pick_precision(precision, device), labels, source.where
-    )
+    if source.labels is not None and source.bert.classifier is not None:
+        labels = Labels(tuple(source.labels), source.bert.problem_type)
+    return Model(source.bert.to(device), source.vocabulary, *way, labels, source.where)
 
 
 class Model:
@@ -86,26 +77,24 @@ class Model:
         model: AnyModel | Bert,
         vocabulary: Vocabulary,
         backend: str = "auto",
-        precision: Precision = "float32",
+        precision: str = "float32",
         labels: Labels | None = None,
         where: Any = None,
     ) -> None:
         self.bert = model if isinstance(model, Bert) else bert_of(model)
         self.vocabulary, self.tokenizer, self.labels, self.where = vocabulary, Tokenizer(vocabulary), labels, where
         self.encoder, self.shape = self.bert.encoder, self.bert.shape
-        on_cpu = self.encoder.embeddings.token.weight.device.type == "cpu"
-        self.backend: Backend = (
-            TorchBackend(self.bert, precision)
-            if backend == "torch" or not on_cpu
-            else CompiledBackend(self.bert, precision)
-        )
+        device = self.encoder.embeddings.token.weight.device
+        self.backend = make(choose(backend, precision, device), self.bert)
         self.precision = self.backend.precision
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def encode(self, texts: Sequence[str], on_cut: OnCut = say_cut) -> list[np.ndarray]:
         """Token ids int32 [T] of each text, as `encode_texts` gives them."""
-        return encode_texts(self.tokenizer, texts, self.shape.positions)
+        return encode_texts(self.tokenizer, texts, self.shape.positions, on_cut)
 
-    def encode_pairs(self, texts: Sequence[str], second_texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+    def encode_pairs(
+        self, texts: Sequence[str], second_texts: Sequence[str], on_cut: OnCut = say_cut
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Token ids int32 [T] of each pair, and positions of the first texts, as `encoding.encode_pairs` gives them.
 
         Raises:
@@ -113,7 +102,7 @@ class Model:
         """
         if self.shape.token_types < 2:
             raise UserError("pairs of texts for a model of one token type", where=self.where, accepted="a model of two")
-        return encode_pairs(self.tokenizer, texts, second_texts, self.shape.positions)
+        return encode_pairs(self.tokenizer, texts, second_texts, self.shape.positions, on_cut)
 
     def fill_mask(self, text: str, top_k: int = 5) -> list[dict[str, Any]] | list[list[dict[str, Any]]]:
         """Likely tokens for each [MASK], as `transformers.pipeline("fill-mask")` gives them.
@@ -196,16 +185,24 @@ class Model:
         return [labels.named(row, top_k) for row in self.scores(texts, second_texts).tolist()]
 
     def scores(
+        self, texts: Sequence[str], second_texts: Sequence[str] | None = None, *, batch_tokens: int = BATCH_TOKENS
+    ) -> np.ndarray:
+        """Scores of all labels, float32 [texts, L], in the order of `labels.names`; else as `classify`."""
+        if second_texts is None:
+            return self.score(self.encode(texts), batch_tokens=batch_tokens)
+        rows, firsts = self.encode_pairs(texts, second_texts)
+        return self.score(rows, firsts=firsts, batch_tokens=batch_tokens)
+
+    def score(
         self,
-        texts: Sequence[str],
-        second_texts: Sequence[str] | None = None,
+        rows: Sequence[np.ndarray],
         *,
+        firsts: np.ndarray | None = None,
         batch_tokens: int = BATCH_TOKENS,
         on_batch: Callable[[int], None] = lambda texts: None,
     ) -> np.ndarray:
-        """Scores of all labels, float32 [texts, L], in the order of `labels.names`; else as `classify`."""
+        """`scores` of texts, or pairs, that are token ids; arguments as of `pool`."""
         labels = self.require_labels()
-        rows, firsts = (self.encode(texts), None) if second_texts is None else self.encode_pairs(texts, second_texts)
         first = self.pool(rows, "cls", firsts=firsts, batch_tokens=batch_tokens, on_batch=on_batch)
         pooler, classifier = cast(nn.Module, self.bert.pooler), cast(nn.Module, self.bert.classifier)
         with torch.inference_mode():
@@ -242,7 +239,9 @@ class Model:
         """
         if pooling not in POOLINGS:
             raise UserError(f"pooling {pooling!r}", accepted=", ".join(POOLINGS))
-        groups = list(batches([len(row) for row in rows], batch_tokens))
+        lengths = [len(row) for row in rows]
+        share = max(FEWEST_TOKENS, -(-sum(lengths) // self.backend.parallel))
+        groups = list(batches(lengths, min(batch_tokens, share)))
         padded = [
             pad([rows[i] for i in group], self.vocabulary.pad_id, None if firsts is None else firsts[group])
             for group in groups

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from weixing.formats.bert import Bert
-from weixing.inference.backends import Pooling, pooled
+from weixing.inference.backends import Pooling, Precision, pooled
 from weixing.inference.batching import Padded
 from weixing.model.heads import MaskedLanguageModelHead
-from weixing.training.devices import Precision, autocast
+from weixing.training.devices import autocast
 
 
 class TorchBackend:
@@ -19,13 +19,14 @@ class TorchBackend:
 
     Args:
         bert: on its device, in evaluation mode.
-        precision: of the matrix products.
+        precision: ``float32`` or ``bf16``.
     """
 
-    name = "torch"
+    name, parallel = "torch", 1
 
     def __init__(self, bert: Bert, precision: Precision) -> None:
-        self.encoder, self.head, self.precision = bert.encoder, bert.head, precision
+        self.encoder, self.head = bert.encoder, bert.head
+        self.precision = precision
         self.device = self.encoder.embeddings.token.weight.device
 
     @torch.inference_mode()
@@ -38,7 +39,7 @@ class TorchBackend:
             # Without padding no mask is given, and the quickest attention kernel is taken.
             attention = None if batch.real.all() else real
             kinds = None if batch.firsts is None else torch.from_numpy(batch.kinds).to(self.device)
-            with autocast(self.device, self.precision):
+            with autocast(self.device, "bf16" if self.precision == "bf16" else "float32"):
                 hidden = self.encoder(torch.from_numpy(batch.ids).to(self.device), kinds, attention, keep=first)
             results.append(pooled(hidden.float(), batch.lengths, pooling))
             on_batch(len(batch.ids))
@@ -48,7 +49,7 @@ class TorchBackend:
     def logits(self, ids: np.ndarray, places: np.ndarray) -> Tensor:
         """As in `Backend`."""
         text, keep = (torch.from_numpy(array).to(self.device) for array in (ids, places))
-        with autocast(self.device, self.precision):
+        with autocast(self.device, "bf16" if self.precision == "bf16" else "float32"):
             hidden = self.encoder(text, keep=keep)
             logits = cast(MaskedLanguageModelHead, self.head)(hidden, self.encoder.embeddings.token.weight)
             return cast(Tensor, logits)[0].float().cpu()

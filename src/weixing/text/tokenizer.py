@@ -18,7 +18,7 @@ from weixing.text.vocabulary import CLS, SEP, SPECIAL_TOKENS, UNK, Vocabulary
 if TYPE_CHECKING:
     from weixing.text.bulk import Tables
 
-_BULK_FROM_CHARACTERS = 300_000  # below this the Rust library is done sooner than the compiled loop is loaded
+_BULK_FROM_CHARACTERS = 300_000  # in all; below this the Rust library is done sooner than the compiled loop is loaded
 
 
 class Tokenizer:
@@ -33,6 +33,7 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary, *, bulk: bool = False) -> None:
         self.vocabulary = vocabulary
+        self._characters = 0  # of batches, up to now
         if bulk:
             _ = self._tables
 
@@ -63,7 +64,8 @@ class Tokenizer:
         Raises:
             UserError: a text holds half a surrogate pair.
         """
-        if "_tables" not in self.__dict__ and sum(map(len, texts)) < _BULK_FROM_CHARACTERS:
+        self._characters += sum(map(len, texts))
+        if "_tables" not in self.__dict__ and self._characters < _BULK_FROM_CHARACTERS:
             return _joined([self.encode(text, specials=specials) for text in texts])
         encoded = [_utf8(text) for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)

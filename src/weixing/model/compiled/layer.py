@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weixing.model.compiled.attend import attend, can_attend
 from weixing.model.compiled.attention import softmax_backward, softmax_forward
 from weixing.model.compiled.buffers import Buffers, Numbers, multiply, numbers
 from weixing.model.compiled.elementwise import add_bias, add_column_sums, gelu_backward, gelu_forward
@@ -113,6 +114,36 @@ class LayerPass:
             add_bias(self._apply(three, self.asking, self._keep("q", count, H), slice(H)).array, bias[:H])
             add_bias(self._apply(three, x, self._keep("kv", N, 2 * H), slice(H, None)).array, bias[H:])
         self.context = self._keep("context", count, H)
+        if self.gradients is None and can_attend(self.buffers.dtype, self.U) and not self.dropout:
+            self._attend()
+        else:
+            self._attend_head_by_head()
+        branch = self._apply("attention.output", self.context, self.buffers("branch", count, H))
+        self.middle, exact = self._add_and_normalise(
+            branch, "attention.output", exact or self.asking, "attention_norm", self.keys[1]
+        )
+        self.slope = self._apply("feed_forward.inner", self.middle, self._keep("slope", count, self.F))
+        self.inner = self._keep("inner", count, self.F)
+        gelu_forward(self.slope.array, self._vector("feed_forward.inner.bias"), self.inner.array)
+        branch = self._apply("feed_forward.output", self.inner, self.buffers("branch", count, H))
+        return self._add_and_normalise(
+            branch, "feed_forward.output", exact or self.middle, "feed_forward_norm", self.keys[0]
+        )
+
+    def _attend(self) -> None:
+        """Fill `context`, where there will be no backward pass."""
+        if self.places is None:
+            queries = others = self._keep("qkv", self.B * self.T, 3 * self.H).array
+        else:
+            queries = self._keep("q", self.count, self.H).array
+            others = self._keep("kv", self.B * self.T, 2 * self.H).array
+        key_at = self.H if self.places is None else 0
+        attend(
+            queries, 0, others, key_at, key_at + self.H, self.first, self.last, self.scale, self.A, self.context.array
+        )  # fmt: skip
+
+    def _attend_head_by_head(self) -> None:
+        """Fill `context`, and keep the probabilities for a backward pass if there will be one."""
         context = self.context.tensor.view(self.B, self.M, self.A, self.U)
         # Without a backward pass to come, each head's are looked at once.
         kept = self.A if self.gradients else 1
@@ -126,17 +157,6 @@ class LayerPass:
                 self.keys[2 + a],
             )  # fmt: skip
             torch.bmm(dropped.tensor if dropped else shares, v, out=context[:, :, a])
-        branch = self._apply("attention.output", self.context, self.buffers("branch", count, H))
-        self.middle, exact = self._add_and_normalise(
-            branch, "attention.output", exact or self.asking, "attention_norm", self.keys[1]
-        )
-        self.slope = self._apply("feed_forward.inner", self.middle, self._keep("slope", count, self.F))
-        self.inner = self._keep("inner", count, self.F)
-        gelu_forward(self.slope.array, self._vector("feed_forward.inner.bias"), self.inner.array)
-        branch = self._apply("feed_forward.output", self.inner, self.buffers("branch", count, H))
-        return self._add_and_normalise(
-            branch, "feed_forward.output", exact or self.middle, "feed_forward_norm", self.keys[0]
-        )
 
     def _add_and_normalise(
         self, x: Numbers, bias: str, residual: Numbers, norm: str, key: np.uint32

@@ -46,8 +46,8 @@ def _bitcast(source: Any, target: Any, llvm: Any) -> Callable[..., Any]:
     return cast
 
 
-_float_of_bits = _bitcast(types.uint32, types.float32, ir.FloatType())
-_bits_of_float = _bitcast(types.float32, types.uint32, ir.IntType(32))
+float_of_bits = _bitcast(types.uint32, types.float32, ir.FloatType())
+bits_of_float = _bitcast(types.float32, types.uint32, ir.IntType(32))
 
 
 def load(array: np.ndarray, index: int) -> np.float32:
@@ -63,7 +63,7 @@ def store(array: np.ndarray, index: int, value: np.float32) -> None:
 @overload(load, inline="always")
 def _load(array, index):  # type: ignore[no-untyped-def]  # numba's own protocol
     if array.dtype == types.uint16:
-        return lambda array, index: _float_of_bits(np.uint32(array[index]) << np.uint32(16))
+        return lambda array, index: float_of_bits(np.uint32(array[index]) << np.uint32(16))
     return lambda array, index: array[index]
 
 
@@ -72,7 +72,7 @@ def _store(array, index, value):  # type: ignore[no-untyped-def]  # numba's own 
     if array.dtype == types.uint16:
 
         def narrow(array, index, value):  # type: ignore[no-untyped-def]  # compiled
-            bits = _bits_of_float(value)  # to the nearest, ties to even
+            bits = bits_of_float(value)  # to the nearest, ties to even
             rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
             array[index] = np.uint16(rounded >> np.uint32(16))
 
@@ -91,7 +91,7 @@ def exp(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     whole = np.floor(power)
     r = power - whole
     e = ((((P5 * r + P4) * r + P3) * r + P2) * r + P1) * r + P0
-    return e * _float_of_bits(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
+    return e * float_of_bits(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
 
 
 @compiled
