@@ -8,10 +8,11 @@ INSTALLED_BENCH := $(VENV)/.installed-bench
 # TensorFlow and Keras have environments of their own: what they need does not agree with what this project needs.
 TF := .venv-tf
 KERAS := .venv-keras
+SOAK := .venv-soak
 FRAMEWORKS := tests/frameworks
 MEASURED := bench/results/formats.jsonl
 
-.PHONY: help demo test test-formats test-grid test-ray test-tf test-keras formats bench check-demo lint format clean
+.PHONY: help demo test test-formats test-grid test-ray test-tf test-keras formats bench check-demo soak lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -84,6 +85,14 @@ bench: $(INSTALLED_BENCH)  ## speed beside transformers and UER-py (docs/perform
 check-demo: $(INSTALLED)  ## run the demo and check what it promises (4 minutes)
 	$(BIN)/python tests/acceptance/check_demo.py
 
+$(SOAK)/.installed: tests/acceptance/requirements-serving.txt $(VENV)/bin/python
+	$(BIN)/python -m venv $(SOAK)
+	$(SOAK)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+soak: $(INSTALLED_DEV) $(SOAK)/.installed  ## the service under load: 20,000 requests, signals, schemathesis (10 minutes)
+	$(BIN)/python -m tests.acceptance.soak_serving $(SOAK)/bin
+
 lint: $(INSTALLED_DEV)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -94,4 +103,4 @@ format: $(INSTALLED_DEV)  ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 clean:  ## remove the virtual environments and caches
-	rm -rf $(VENV) $(TF) $(KERAS) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
+	rm -rf $(VENV) $(TF) $(KERAS) $(SOAK) .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info

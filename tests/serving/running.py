@@ -64,10 +64,15 @@ class Running(NamedTuple):
 
 @contextmanager
 def running(
-    sources: Mapping[str, str], load: Callable[[str], Model], limits: Limits | None = None, **options: Any
+    sources: Mapping[str, str],
+    load: Callable[[str], Model],
+    limits: Limits | None = None,
+    *,
+    port: int = 0,
+    **options: Any,
 ) -> Iterator[Running]:
-    """Serve models while the context lasts."""
-    bound, ready = listen("127.0.0.1", 0), Event()
+    """Serve models while the context lasts, on a port that is free or on this one."""
+    bound, ready = listen("127.0.0.1", port), Event()
     server = Server(create(sources, load, limits or Limits(), **options), ready.set)
     thread = Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])), daemon=True)
     thread.start()

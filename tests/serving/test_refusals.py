@@ -60,7 +60,7 @@ def ask(service: Running, path: str, body=None, **more) -> Reply:
         ("/features", {"texts": "好" * 59, "pooling": "tokens"}, ["61 tokens", "at most 60"]),
         ("/features", ["好"], ["body"]),
         ("/features", "好", ["body"]),
-        ("/classify", {"texts": "好"}, ["no classifier", '"where": "model"']),
+        ("/classify", {"texts": "好", "model": "first"}, ["no classifier", '"where": "model"']),
         ("/classify", {"texts": ["好", "坏"], "second_texts": ["好"], "model": "classifier"}, ["second_texts", "2"]),
         ("/classify", {"texts": "好", "top_k": 0, "model": "classifier"}, ["top_k"]),
         ("/v1/embeddings", {"input": [], "model": "first"}, ["input"]),
@@ -98,7 +98,12 @@ def test_a_body_that_is_not_said_to_be_json(strict: Running) -> None:
     refused(ask(strict, "/features", {"texts": "好"}, Content_Type="text/plain"), 415, "application/json")
 
 
+def test_a_whole_number_may_have_a_point(strict: Running) -> None:
+    assert ask(strict, "/fill-mask", {"texts": "[MASK]", "top_k": 2.0}).status == 200
+
+
 def test_a_model_that_is_not_there(strict: Running) -> None:
+    refused(ask(strict, "/features", {"texts": "好", "model": ""}), 404, "''")
     error = refused(ask(strict, "/features", {"texts": "好", "model": "third"}), 404, "'third'")
     assert error["accepted"] == "first or second or classifier"
 

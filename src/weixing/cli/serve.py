@@ -3,11 +3,14 @@
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weixing.errors import UserError
+
+if TYPE_CHECKING:
+    from weixing.serving.pages import Exhibits
 
 TOKEN = "WEIXING_TOKEN"
 
@@ -21,6 +24,9 @@ def run(
     max_models: Annotated[int, typer.Option(min=1, help="In memory at a time.")] = 4,
     token_file: Annotated[Path | None, typer.Option(help=f"Bearer token to ask for; or set {TOKEN}.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="CORS: whose pages may ask; repeatable.")] = None,
+    runs: Annotated[list[Path] | None, typer.Option(help="Runs whose curves to show.")] = None,
+    results: Annotated[list[Path] | None, typer.Option(help="As in `table`, to show.")] = None,
+    speed: Annotated[Path | None, typer.Option(help="As in `table`, to show.")] = None,
     batch_window_ms: Annotated[float, typer.Option(min=0, help="Wait for company.")] = 2.0,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Computed together.")] = 4096,
     max_queue_tokens: Annotated[int, typer.Option(min=1, help="Waiting for a model.")] = 262_144,
@@ -56,6 +62,7 @@ def run(
     from weixing.serving.loading import loader
     from weixing.serving.server import is_loopback, listen, serve
 
+    exhibits = exhibits_of(runs or [], results or [], speed)
     limits = Limits(
         body_bytes=max_body_kb * 1024, texts=max_texts, characters=max_characters, requests=max_requests,
         queue_tokens=max_queue_tokens, batch_tokens=batch_tokens, batch_window_seconds=batch_window_ms / 1000,
@@ -73,7 +80,9 @@ def run(
         say(f"weixing serve: {url} with {', '.join(sources)}; the API is described at {url}/docs; Ctrl-C ends it")
 
     load = loader(backend, precision)
-    return 128 + serve(bound, sources, load, limits, token=token, origins=allow_origin or (), on_ready=ready)
+    return 128 + serve(
+        bound, sources, load, limits, token=token, origins=allow_origin or (), exhibits=exhibits, on_ready=ready
+    )  # fmt: skip
 
 
 def _named(models: list[str]) -> dict[str, str]:
@@ -87,6 +96,19 @@ def _named(models: list[str]) -> dict[str, str]:
             raise UserError(f"--model: two models are called {name!r}", accepted="NAME=MODEL, each name once")
         sources[name] = source if equals else given
     return sources
+
+
+def exhibits_of(runs: list[Path], results: list[Path], speed: Path | None) -> "Exhibits":
+    """What the page shows beside the models."""
+    from weixing.reporting.family import read_speeds
+    from weixing.reporting.table import table
+    from weixing.serving.pages import Exhibits
+    from weixing.serving.runs import require_folders
+    from weixing.tasks.results import read_results
+
+    require_folders(runs)
+    entries = table(read_results(results)) if results else []
+    return Exhibits(runs, entries, None if speed is None else read_speeds(speed))
 
 
 def _token(file: Path | None) -> str | None:

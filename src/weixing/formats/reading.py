@@ -66,10 +66,10 @@ def find_model(name: str) -> Found:
         return _found("tf1", checkpoint, GOOGLE_CONFIG)
     if path.is_file():
         return _file(path)
-    if not path.exists() and name != "builtin" and (not is_hub_id(name) or path.parent.is_dir()):
-        raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
     if not path.exists() and parse_shape(name) is not None:
         raise UserError(f"{name} is a shape, not a file", accepted=ACCEPTED, action="Its numbers: weixing zoo")
+    if not path.exists() and name != "builtin" and (not is_hub_id(name) or path.parent.is_dir()):
+        raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)
     folder = find_model_folder(name)
     return Found("hf", folder, folder / CONFIG, _if_there(folder / VOCABULARY))
 

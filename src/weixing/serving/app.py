@@ -3,12 +3,10 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -21,13 +19,12 @@ from weixing.serving.errors import ApiError
 from weixing.serving.gate import Entrance, Gate
 from weixing.serving.limits import Limits
 from weixing.serving.metrics import Metrics
+from weixing.serving.pages import Exhibits, exhibit_routes, page_routes
 from weixing.serving.routes import guarded_routes, open_routes
 from weixing.serving.service import Service
 from weixing.serving.shelf import Shelf
 
-PAGE = Path(__file__).parent / "page"
-"""The files that a browser gets: index.html at `/`, each other one at `/NAME`."""
-# Nothing from elsewhere, so that the page works offline and a text shown in it cannot load anything.
+# Of the reference; nothing from elsewhere, so that it works offline and a text in it cannot load anything.
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
@@ -51,6 +48,7 @@ def create(
     *,
     token: str | None = None,
     origins: Sequence[str] = (),
+    exhibits: Exhibits | None = None,
 ) -> Served:
     """The service of some models.
 
@@ -60,6 +58,7 @@ def create(
         limits: of requests.
         token: that requests must bring, or None.
         origins: whose pages in a browser may send requests (CORS), ``*`` for all.
+        exhibits: what the page shows beside the models.
     """
     metrics = Metrics()
     service = Service(Shelf(sources, load, limits, metrics), limits, metrics)
@@ -73,49 +72,43 @@ def create(
         title="weixing 微型", version=weixing.__version__, description=reference.DESCRIPTION, lifespan=lifespan,
         docs_url=None, redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
-    guarded = guarded_routes(service)
-    routers = (guarded, open_routes(service), _pages(app))
+    guarded = (guarded_routes(service), exhibit_routes(exhibits or Exhibits()))
+    routers = (*guarded, open_routes(service), page_routes(), _reference(app))
     for router in routers:
         app.include_router(router)
-    app.openapi = cache(  # type: ignore[method-assign]
-        lambda: reference.openapi(app, service, _paths(guarded) if token else ())
+    app.openapi = lambda: reference.openapi(  # type: ignore[method-assign]
+        app, service, _paths(*guarded) if token else ()
     )
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _fault)
 
-    inner: ASGIApp = Gate(app, limits, token, _paths(guarded), metrics)
+    inner: ASGIApp = Gate(
+        app, limits, token, guarded=_paths(*guarded), posted=_paths(*guarded, method="POST"), metrics=metrics
+    )
     if origins:
         inner = CORSMiddleware(
             inner, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["Authorization", "Content-Type"]
         )
-    return Served(Entrance(inner, set().union(*map(_paths, routers)), metrics), service)
+    return Served(Entrance(inner, _paths(*routers), metrics), service)
 
 
-def _paths(router: APIRouter) -> set[str]:
-    return {route.path for route in router.routes if isinstance(route, APIRoute)}
+def _paths(*routers: APIRouter, method: str | None = None) -> set[str]:
+    """All their paths, or those with this method."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return {route.path for route in routes if method is None or method in route.methods}
 
 
-def _pages(app: FastAPI) -> APIRouter:
-    """The page's files, and the reference of the API."""
-    pages, headers = APIRouter(include_in_schema=False), {"Content-Security-Policy": POLICY}
+def _reference(app: FastAPI) -> APIRouter:
+    """The reference of the API, for people."""
+    router = APIRouter(include_in_schema=False)
 
-    def add(file: Path, path: str) -> None:
-        @pages.get(path)
-        async def page() -> Response:
-            return FileResponse(file, headers=headers)
-
-    for file in sorted(PAGE.rglob("*")):
-        if file.is_file():
-            name = file.relative_to(PAGE).as_posix()
-            add(file, "/" if name == "index.html" else f"/{name}")
-
-    @pages.get("/docs")
+    @router.get("/docs")
     async def docs() -> Response:
-        return HTMLResponse(reference.as_html(app.openapi()), headers=headers)
+        return HTMLResponse(reference.as_html(app.openapi()), headers={"Content-Security-Policy": POLICY})
 
-    return pages
+    return router
 
 
 async def _api_error(_: Request, error: Exception) -> Response:

@@ -75,14 +75,23 @@ class Gate:
         limits: `requests`, `body_bytes` and `body_seconds`.
         token: that requests to `guarded` paths must bring, or None.
         guarded: paths.
+        posted: paths that take a body.
         metrics: what to count in.
     """
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, token: str | None, guarded: Collection[str], metrics: Metrics
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        token: str | None,
+        *,
+        guarded: Collection[str],
+        posted: Collection[str],
+        metrics: Metrics,
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._token, self._guarded = None if token is None else token.encode(), frozenset(guarded)
+        self._token = token.encode() if token else None
+        self._guarded, self._posted = frozenset(guarded), frozenset(posted)
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,8 +114,7 @@ class Gate:
     def _admit(self, scope: Scope) -> None:
         """Refuse what the head alone shows to be unacceptable."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        guarded = scope["path"] in self._guarded
-        if self._token is not None and guarded:
+        if self._token and scope["path"] in self._guarded:
             kind, _, given = headers.get(b"authorization", b"").partition(b" ")
             if not (kind.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token)):
                 raise ApiError(
@@ -120,7 +128,7 @@ class Gate:
             )  # fmt: skip
         if int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
             raise self._too_large()
-        if guarded and scope["method"] == "POST":
+        if scope["method"] == "POST" and scope["path"] in self._posted:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != b"application/json":
                 raise ApiError(

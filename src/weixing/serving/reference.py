@@ -8,13 +8,18 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from weixing.serving.limits import Limits
 from weixing.serving.service import Service
 
 DESCRIPTION = (
     "Fill-mask, vectors, and labels of Chinese texts. Every error has the form of ErrorAnswer. Requests are computed "
     "together with others; when too much is waiting, 429 says in Retry-After how many seconds to wait."
 )
-LISTS_OF_TEXTS = ("texts", "second_texts", "input")
+LISTS_OF_TEXTS = {"texts", "second_texts", "input"}
+TASKS = {
+    "FillMaskRequest": "fill-mask", "FeaturesRequest": "features", "ClassifyRequest": "classify",
+    "EmbeddingsRequest": "features",
+}  # fmt: skip
 BOUNDS = {
     "minimum": "from {:,.0f}", "maximum": "to {:,.0f}", "maxLength": "at most {:,} characters",
     "maxItems": "at most {:,}",
@@ -31,17 +36,19 @@ def openapi(app: FastAPI, service: Service, guarded: Collection[str]) -> dict[st
 
     Args:
         app: whose endpoints.
-        service: whose limits and model names.
+        service: whose limits, and whose models as far as they were loaded once.
         guarded: paths that need the token.
     """
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas = document["components"]["schemas"]
-    for schema in schemas.values():
-        for name, value in schema.get("properties", {}).items():
-            if name in LISTS_OF_TEXTS:
-                _bound(value, service)
-            elif name == "model" and "anyOf" in value:
-                value["anyOf"][0]["enum"] = list(service.shelf.sources)
+    known = [entry for entry in service.shelf.describe() if entry["hidden"]]
+    for title, task in TASKS.items():
+        properties = schemas[title]["properties"]
+        properties["model"]["anyOf"][0]["enum"] = service.shelf.able(task)
+        for name in LISTS_OF_TEXTS & set(properties):
+            _bound(properties[name], service.limits, max((entry["vocabulary_size"] for entry in known), default=0))
+        if "dimensions" in properties and known:
+            properties["dimensions"]["anyOf"][0]["enum"] = sorted({entry["hidden"] for entry in known})
     if guarded:
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         for path in guarded:
@@ -50,16 +57,18 @@ def openapi(app: FastAPI, service: Service, guarded: Collection[str]) -> dict[st
     return document
 
 
-def _bound(schema: dict[str, Any], service: Service) -> None:
-    """Put the limits of texts into the schema of a list of them."""
-    if schema.get("type") == "string":
-        schema["maxLength"] = service.limits.characters
-    elif schema.get("type") == "array":
-        whole = schema["items"].get("type") == "integer"  # one list of token ids, not a list of texts
-        schema["maxItems"] = service.limits.characters if whole else service.limits.texts
-        _bound(schema["items"], service)
+def _bound(schema: dict[str, Any], limits: Limits, entries: int) -> None:
+    """Put limits into the schema of a list of texts or token ids; `entries`: of the largest vocabulary, 0 unknown."""
+    kind, of = schema.get("type"), schema.get("items", {})
+    if kind == "string":
+        schema["maxLength"] = limits.characters
+    elif kind == "integer" and entries:
+        schema["maximum"] = entries - 1
+    elif kind == "array":
+        schema["maxItems"] = limits.characters if of.get("type") == "integer" else limits.texts
+        _bound(of, limits, entries)
     for choice in schema.get("anyOf", ()):
-        _bound(choice, service)
+        _bound(choice, limits, entries)
 
 
 def as_html(document: dict[str, Any]) -> str:

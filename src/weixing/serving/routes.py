@@ -60,7 +60,7 @@ def guarded_routes(service: Service) -> APIRouter:
     @router.post("/fill-mask", response_model=FillMaskAnswer, responses=REFUSALS)
     async def fill_mask(request: FillMaskRequest) -> Response:
         """The tokens likeliest in the place of each [MASK], as `weixing.load(MODEL).fill_mask(TEXT, top_k)`."""
-        texts, model = service.texts(request.texts, "texts"), request.model or service.shelf.default
+        texts, model = service.texts(request.texts, "texts"), service.model(request.model, FillMask.name)
         masks = sum(text.count(MASK) for text in texts)
         service.bound(masks * request.top_k, service.limits.candidates, "candidates ([MASK]s times top_k)", "texts")
         answers = await service.compute(model, FillMask(request.top_k), texts, [*map(len, texts)])
@@ -69,7 +69,7 @@ def guarded_routes(service: Service) -> APIRouter:
     @router.post("/features", response_model=FeaturesAnswer, responses=REFUSALS)
     async def features(request: FeaturesRequest) -> Response:
         """Vectors of texts, as `weixing.load(MODEL).features(TEXTS, pooling)`."""
-        texts, model = service.texts(request.texts, "texts"), request.model or service.shelf.default
+        texts, model = service.texts(request.texts, "texts"), service.model(request.model, Features.name)
         if request.pooling == "tokens":
             tokens = sum(len(text) + 2 for text in texts)
             service.bound(tokens, service.limits.token_vectors, "tokens with a vector each", "texts")
@@ -81,7 +81,7 @@ def guarded_routes(service: Service) -> APIRouter:
     @router.post("/classify", response_model=ClassifyAnswer, responses=REFUSALS)
     async def classify(request: ClassifyRequest) -> Response:
         """Labels of texts, or of pairs of texts, as `weixing.load(MODEL).classify(TEXTS, SECOND_TEXTS, top_k)`."""
-        texts, model = service.texts(request.texts, "texts"), request.model or service.shelf.default
+        texts, model = service.texts(request.texts, "texts"), service.model(request.model, Classify.name)
         pairs, seconds = False, [""] * len(texts)
         if request.second_texts is not None:
             pairs, seconds = True, service.texts(request.second_texts, "second_texts")
@@ -96,7 +96,7 @@ def guarded_routes(service: Service) -> APIRouter:
     @router.post("/v1/embeddings", response_model=EmbeddingsAnswer, responses=REFUSALS)
     async def embeddings(request: EmbeddingsRequest) -> Response:
         """Mean-pooled vectors as OpenAI's endpoint gives them, so that its clients can be used."""
-        model, items = request.model or service.shelf.default, _inputs(service, request.input)
+        model, items = service.model(request.model, Features.name), _inputs(service, request.input)
         answers = await service.compute(model, Features("mean"), items, [*map(len, items)], "input")
         hidden = len(answers[0].value)
         if request.dimensions not in (None, hidden):

@@ -5,7 +5,7 @@ Bounds that are options of the service (texts, characters) are put into openapi.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from weixing.inference.backends import Pooling
 
@@ -15,22 +15,28 @@ MOST_CANDIDATES = 100
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    model: Annotated[str | None, Field(description="A name of GET /models; without it the first of them.")] = None
+    model: Annotated[str | None, Field(description="A name of GET /models; without it the first that can.")] = None
 
 
-Texts = Annotated[
-    str | Annotated[list[str], Field(min_length=1)], Field(description="One text or several; answers keep their order.")
-]
+MaskedText = Annotated[
+    str, Field(json_schema_extra={"pattern": r"\[MASK\]"})
+]  # told, and found out by the model itself
+ORDER = "One text or several; answers keep their order."
+Texts = Annotated[str | Annotated[list[str], Field(min_length=1)], Field(description=ORDER)]
+MaskedTexts = Annotated[MaskedText | Annotated[list[MaskedText], Field(min_length=1)], Field(description=ORDER)]
 
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1)]
+# JSON knows one kind of number, and 5.0 is a whole one.
+WHOLE = BeforeValidator(lambda value: int(value) if value.__class__ is float and value % 1 == 0 else value)
+Count = Annotated[int, Field(ge=1), WHOLE]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31), WHOLE]], Field(min_length=1)]
 
 
 class FillMaskRequest(_Request):
     """Texts, each with at least one [MASK]."""
 
-    texts: Texts
-    top_k: Annotated[int, Field(ge=1, le=MOST_CANDIDATES, description="Candidates for each [MASK].")] = 5
+    texts: MaskedTexts
+    top_k: Annotated[int, Field(ge=1, le=MOST_CANDIDATES, description="Candidates for each [MASK]."), WHOLE] = 5
 
     model_config = ConfigDict(json_schema_extra={"example": {"texts": "中国的首都是[MASK]京。", "top_k": 5}})
 
@@ -51,7 +57,7 @@ class ClassifyRequest(_Request):
 
     texts: Texts
     second_texts: Annotated[str | list[str] | None, Field(description="Of pairs: one for each of texts.")] = None
-    top_k: Annotated[int | None, Field(ge=1, description="How many labels of each text; without it all.")] = None
+    top_k: Annotated[Count | None, Field(description="How many labels of each text; without it all.")] = None
 
     model_config = ConfigDict(json_schema_extra={"example": {"texts": ["房间很干净"], "top_k": 1}})
 
@@ -70,7 +76,7 @@ class EmbeddingsRequest(_Request):
     encoding_format: Annotated[Literal["float", "base64"], Field(description="base64: of little-endian float32.")] = (
         "float"
     )
-    dimensions: Annotated[int | None, Field(ge=1, description="Only the model's own number is possible.")] = None
+    dimensions: Annotated[Count | None, Field(description="Only the model's own number is possible.")] = None
     user: Annotated[str | None, Field(description="Not used.")] = None
 
 
@@ -134,7 +140,6 @@ class ModelDescription(BaseModel):
     """A model; what is null is not known before it was loaded once."""
 
     name: str
-    default: bool
     state: Literal["unloaded", "loading", "loaded"]
     shape: str | None
     layers: int | None

@@ -22,6 +22,7 @@ from weixing.serving.app import Served, create
 from weixing.serving.errors import ApiError
 from weixing.serving.http import protocol
 from weixing.serving.limits import Limits
+from weixing.serving.pages import Exhibits
 
 IDLE_SECONDS = 5  # after which a connection without a request is closed
 LAST_REQUESTS_SECONDS = 1.0  # after a signal, in which clients with a connection hear with an answer that it closes
@@ -64,20 +65,21 @@ def serve(
     *,
     token: str | None = None,
     origins: Sequence[str] = (),
+    exhibits: Exhibits | None = None,
     on_ready: Callable[[], None],
 ) -> int:
     """Serve until a signal comes, then finish what was taken: the signal's number.
 
     Args:
         bound: of `listen`.
-        sources, load, limits, token, origins: as `app.create` takes them. As many models as may be in memory at a time
-            are loaded at the start, the first ones; the service answers /health meanwhile.
+        sources, load, limits, token, origins, exhibits: as `app.create` takes them. As many models as may be in memory
+            at a time are loaded at the start, the first ones; the service answers /health meanwhile.
         on_ready: called when these are loaded.
 
     Raises:
         UserError: a model of the start cannot be loaded.
     """
-    server = Server(create(sources, load, limits, token=token, origins=origins), on_ready)
+    server = Server(create(sources, load, limits, token=token, origins=origins, exhibits=exhibits), on_ready)
     asyncio.run(server.serve(sockets=[bound]))
     if server.failure is not None:
         raise server.failure

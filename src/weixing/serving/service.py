@@ -28,6 +28,10 @@ class Service:
         self.shelf, self.limits, self.metrics = shelf, limits, metrics
         self.ready = False
 
+    def model(self, given: str | None, task: str) -> str:
+        """The name of the model of a request: as given, or the first that can do its task."""
+        return self.shelf.able(task)[0] if given is None else given
+
     def texts(self, given: str | list[str], where: str) -> list[str]:
         """The texts of a request, as a list.
 

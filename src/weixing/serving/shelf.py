@@ -57,10 +57,13 @@ class Shelf:
         self._known: dict[str, dict[str, Any]] = {}
         self._room = asyncio.Lock()
 
-    @property
-    def default(self) -> str:
-        """The model of requests that name none."""
-        return next(iter(self.sources))
+    def able(self, task: str) -> list[str]:
+        """Names of the models that can do a task, or that may, as they were never loaded; of all if there is none.
+
+        The first is the one of requests that name none.
+        """
+        names = list(self.sources)
+        return [name for name in names if task in self._known.get(name, {}).get("tasks", [task])] or names
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[tuple[Worker, Model]]:
@@ -97,7 +100,7 @@ class Shelf:
             resident = self._current.get(name)
             state = "unloaded" if resident is None else "loaded" if resident.task.done() else "loading"
             known = self._known.get(name, dict.fromkeys(UNKNOWN))
-            descriptions.append({"name": name, "default": name == self.default, "state": state, **known})
+            descriptions.append({"name": name, "state": state, **known})
         return descriptions
 
     async def close(self) -> None:

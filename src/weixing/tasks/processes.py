@@ -144,9 +144,9 @@ def _death(code: int | None) -> UserError:
 
 def _serve(connection: Connection, hollow: Job, device: torch.device, folder: Path) -> None:
     """What a child does: run the cells that it is sent, until its parent is gone."""
-    job = with_tensors(hollow, safetensors.torch.load_file(folder / SHARED)).on(device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    job = with_tensors(hollow, safetensors.torch.load_file(folder / SHARED)).on(device)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             cell, wanted = connection.recv()
