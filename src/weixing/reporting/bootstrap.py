@@ -8,8 +8,8 @@ give. So both are drawn again, with replacement, and the difference is measured 
   Tests for Machine Translation Evaluation;
 * seeds are drawn for each model by itself, as the seeds of two models have nothing to do with each other: the
   multi-bootstrap of Sellam et al. 2022, The MultiBERTs, arXiv 2106.16163. With one seed, the variation between seeds is
-  left out, and with two or three it is underestimated (the spread of k seeds drawn from k is too small by
-  ``1 - 1/k`` on average).
+  left out, and with few it is underestimated: the variance of the mean of k runs drawn from k comes out at
+  ``1 - 1/k`` of what it is, on average.
 
 Rows with the same outcome in every run are interchangeable. So what is drawn is how often each kind of row comes up, a
 multinomial count: the same distribution as drawing rows one by one, and thousands of draws at once.
