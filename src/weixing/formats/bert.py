@@ -110,6 +110,11 @@ class Bert(nn.Module):
         model.encoder, model.head = self.encoder, self.head
         return model
 
+    @property
+    def outputs_are(self) -> ProblemType:
+        """`problem_type`, or what transformers' pipeline takes outputs for of which it knows nothing."""
+        return self.problem_type or ("single_label_classification" if self.labels > 1 else "multi_label_classification")
+
     def classifier_model(self) -> AnyClassifier:
         """Encoder, and pooler and classifier, or classifier of tokens, which must be there; parameters are shared."""
         if self.token_classifier is not None:
@@ -118,9 +123,7 @@ class Bert(nn.Module):
             return of_tokens
         assert self.pooler is not None
         assert self.classifier is not None
-        # What transformers' pipeline takes outputs for of which it knows nothing.
-        usual: ProblemType = "single_label_classification" if self.labels > 1 else "multi_label_classification"
-        model = Classifier(self.encoder, 1, self.problem_type or usual)
+        model = Classifier(self.encoder, 1, self.outputs_are)
         model.dense, model.output = self.pooler, self.classifier
         return model
 

@@ -51,7 +51,7 @@ def load(name: str, backend: str = "auto", precision: str = "auto") -> "Model":
     assert source.vocabulary
     labels = None
     if source.labels is not None and source.bert.classifier is not None:
-        labels = Labels(tuple(source.labels), source.bert.problem_type)
+        labels = Labels(tuple(source.labels), source.bert.outputs_are)
     return Model(source.bert.to(device), source.vocabulary, *way, labels, source.where)
 
 

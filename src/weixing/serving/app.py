@@ -97,7 +97,7 @@ def create(
 def _paths(*routers: APIRouter, method: str | None = None) -> set[str]:
     """All their paths, or those with this method."""
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    return {route.path for route in routes if method is None or method in route.methods}
+    return {route.path for route in routes if method is None or method in (route.methods or ())}
 
 
 def _reference(app: FastAPI) -> APIRouter:
