@@ -48,10 +48,10 @@ def run(
     sources = _named(model)
     token = _token(token_file)
     try:
-        import fastapi  # noqa: F401
-        import orjson  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
+        import fastapi  # noqa: F401  # whether it is there
+        import orjson  # noqa: F401  # whether it is there
+        import prometheus_client  # noqa: F401  # whether it is there
+        import uvicorn  # noqa: F401  # whether it is there
     except ImportError as error:
         raise UserError(
             f"weixing serve needs {error.name}, which is not installed", action="pip install 'weixing[serve]'"

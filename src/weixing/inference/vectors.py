@@ -54,7 +54,7 @@ def as_parquet(part: Path, rows: int, hidden: int) -> Path:
 def require_parquet() -> None:
     """Raise UserError unless the extra is there."""
     try:
-        import pyarrow.parquet  # noqa: F401
+        import pyarrow.parquet  # noqa: F401  # whether it is there
     except ImportError as error:
         raise UserError(
             f"Parquet files need the library pyarrow ({error})", action="pip install 'weixing[parquet]'"

@@ -76,7 +76,7 @@ def create(
     routers = (*guarded, open_routes(service), page_routes(), _reference(app))
     for router in routers:
         app.include_router(router)
-    app.openapi = lambda: reference.openapi(  # type: ignore[method-assign]
+    app.openapi = lambda: reference.openapi(  # type: ignore[method-assign]  # FastAPI's own way
         app, service, _paths(*guarded) if token else ()
     )
     app.add_exception_handler(ApiError, _api_error)

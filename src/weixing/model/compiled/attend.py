@@ -56,12 +56,14 @@ def attend(queries, query_at, others, key_at, value_at, first, last, scale, head
                         asking[r] = queries[n + r, query_at + a * U : query_at + (a + 1) * U]
                 for start in range(0, most, COLUMNS):
                     if rows < ROWS:
-                        block_float32(flat_asking, 0, U, flat_keys, start, wide, U, flat_scores, start, wide)  # type: ignore[call-arg]
+                        block_float32(  # type: ignore[call-arg]  # numba gives an intrinsic its context
+                            flat_asking, 0, U, flat_keys, start, wide, U, flat_scores, start, wide
+                        )
                     else:
                         at = n * query_width + query_at + a * U
-                        block_float32(
+                        block_float32(  # type: ignore[call-arg]  # numba gives an intrinsic its context
                             flat_queries, at, query_width, flat_keys, start, wide, U, flat_scores, start, wide
-                        )  # type: ignore[call-arg]
+                        )
                 for r in range(rows):
                     low, high = first[b, m + r], last[b, m + r]
                     row = scores[r]
@@ -72,7 +74,9 @@ def attend(queries, query_at, others, key_at, value_at, first, last, scale, head
                     shares[r] = ONE / total
                 for u in range(0, U, COLUMNS):
                     at = b * T * other_width + value_at + a * U + u
-                    block_float32(flat_scores, 0, wide, flat_others, at, other_width, most, flat_seen, u, U)  # type: ignore[call-arg]
+                    block_float32(  # type: ignore[call-arg]  # numba gives an intrinsic its context
+                        flat_scores, 0, wide, flat_others, at, other_width, most, flat_seen, u, U
+                    )
                 for r in range(rows):
                     row = out[n + r, a * U : (a + 1) * U]
                     for u in range(U):

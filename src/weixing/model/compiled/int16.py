@@ -104,12 +104,12 @@ def multiply_int16(x, bits, panels, scales, out):  # type: ignore[no-untyped-def
             for row in range(0, count, ROWS):
                 at, to = row * pairs, (start + row) * C + column
                 if count - row >= ROWS and C - column >= COLUMNS:
-                    block_int16(  # type: ignore[call-arg]
+                    block_int16(  # type: ignore[call-arg]  # numba gives an intrinsic its context
                         flat, at, flat_panels, panel * pairs * 2 * COLUMNS, pairs, steps, row, scales, column,
                         flat_out, to, C,
                     )  # fmt: skip
                 else:
-                    block_int16(  # type: ignore[call-arg]
+                    block_int16(  # type: ignore[call-arg]  # numba gives an intrinsic its context
                         flat, at, flat_panels, panel * pairs * 2 * COLUMNS, pairs, steps, row, scales, column,
                         flat_result, 0, COLUMNS,
                     )  # fmt: skip
