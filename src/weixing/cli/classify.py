@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from weixing.cli.ways import BACKEND_HELP, PRECISION_HELP, say_way
+from weixing.cli.ways import BACKEND_HELP, PRECISION_HELP, figures, say_way
 from weixing.errors import UserError
 
 
@@ -67,13 +67,7 @@ def run(
     done = classify_file(loaded, request, top_k)
     seconds = time.perf_counter() - began
     result = {
-        "texts": done.texts,
-        "tokens": done.tokens,
-        "seconds": round(seconds, 4),
-        "texts_per_second": round((done.texts - done.earlier) / seconds, 2),
-        "backend": loaded.backend.name,
-        "precision": loaded.precision,
-        "bad_lines": done.bad,
+        **figures(done, loaded, seconds),
         "output": str(out),
     }
     if as_json:

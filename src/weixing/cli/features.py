@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from weixing.cli.ways import BACKEND_HELP, PRECISION_HELP, say_way
+from weixing.cli.ways import BACKEND_HELP, PRECISION_HELP, figures, say_way
 from weixing.errors import UserError
 
 
@@ -63,13 +63,7 @@ def run(
         done = tokens_of_file(loaded, request) if pooling == "tokens" else features_of_file(loaded, request, pooling)
     seconds = time.perf_counter() - began
     result = {
-        "texts": done.texts,
-        "tokens": done.tokens,
-        "seconds": round(seconds, 4),
-        "texts_per_second": round((done.texts - done.earlier) / seconds, 2),
-        "backend": loaded.backend.name,
-        "precision": loaded.precision,
-        "bad_lines": done.bad,
+        **figures(done, loaded, seconds),
         "shape": [done.texts, None, loaded.shape.hidden] if pooling == "tokens" else [done.texts, loaded.shape.hidden],
         "output": str(out),
     }
