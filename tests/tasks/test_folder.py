@@ -153,7 +153,20 @@ def test_overwriting_keeps_the_old_settings_until_all_else_is_gone(tmp_path: Pat
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", killed)
-        with pytest.raises(KeyboardInterrupt), grid_folder(out, {}, SETTINGS | {"threads": 2}, {}, CELLS):
+        with pytest.raises(KeyboardInterrupt), grid_folder(out, {}, SETTINGS | {"threads": 2}, {}, CELLS, True):
             pass
     assert sorted(path.name for path in out.iterdir()) == ["run.json"]
     assert require_folder(out, overwrite=False, resume=True) == SETTINGS
+
+
+def test_a_grid_that_another_process_made_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    before = require_folder(out, overwrite=False, resume=False)  # nothing is there yet
+    with grid_folder(out, {}, SETTINGS, {}, CELLS) as folder:
+        add(folder, CELLS[0], 80.0)
+    with (
+        pytest.raises(UserError, match="an earlier run left 1 of its results here"),
+        grid_folder(out, before, SETTINGS, {}, CELLS),
+    ):
+        pass
+    assert read_results([out])[0].cell == CELLS[0]

@@ -39,14 +39,18 @@ def require_folder(out: Path, overwrite: bool, resume: bool) -> dict[str, Any]:
     if resume and out.is_dir() and any(out.iterdir()) and not exists:
         raise UserError(f"nothing to resume: there is no {SETTINGS}", where=out, accepted="a folder of finetune")
     if exists and not overwrite and not resume:
-        raise UserError(
-            f"an earlier run left {len(_results_in(out))} of its results here",
-            where=out,
-            action="Go on with it (--resume), name another --out, or replace it (--overwrite)",
-        )
+        raise _left_by_an_earlier_run(out)
     if not resume:
         require_new(out, overwrite)
     return read_json(out / SETTINGS, "the settings of a grid") if resume and exists else {}
+
+
+def _left_by_an_earlier_run(out: Path) -> UserError:
+    return UserError(
+        f"an earlier run left {len(_results_in(out))} of its results here",
+        where=out,
+        action="Go on with it (--resume), name another --out, or replace it (--overwrite)",
+    )
 
 
 @contextmanager
@@ -56,17 +60,19 @@ def grid_folder(
     settings: Mapping[str, Any],
     machine: Mapping[str, Any],
     order: Sequence[Cell],
+    overwrite: bool = False,
 ) -> Iterator["GridFolder"]:
     """Make `out` ready, after `require_folder`; no other process may work in it meanwhile.
 
     Args:
-        before: the settings of the grid to resume; empty: whatever is there goes.
+        before: the settings of the grid to resume; empty: a new one begins.
         settings: what results depend on besides the cell.
         machine: what else run.json tells.
         order: of the cells.
+        overwrite: whether an earlier grid goes when a new one begins.
 
     Raises:
-        UserError: it was made with other settings, or another process is at work there.
+        UserError: it was made with other settings, another process is at work there, or has been since.
     """
     for key, value in settings.items() if before else ():
         if before.get(key) != value:
@@ -79,6 +85,8 @@ def grid_folder(
     out.mkdir(parents=True, exist_ok=True)
     with _alone_in(out):
         if not before:
+            if (out / SETTINGS).exists() and not overwrite:  # made while this process was still reading its model
+                raise _left_by_an_earlier_run(out)
             (out / FILE_NAME).unlink(missing_ok=True)
             for name in (PREDICTIONS, MODEL):
                 shutil.rmtree(out / name, ignore_errors=True)

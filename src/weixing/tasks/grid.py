@@ -124,7 +124,7 @@ def run_grid(
     job = Job(encoder.shape, encoder.state_dict(), train, dev, objective, max_length, precision, threads, tuning)
     with ExitStack() as stack:
         cluster = stack.enter_context(connection(ray)) if ray else None
-        folder = stack.enter_context(grid_folder(out, before, settings, machine, cells))
+        folder = stack.enter_context(grid_folder(out, before, settings, machine, cells, overwrite))
         keeper = Keeper(folder, job, task, vocabulary, settings, search)
         left = [cell for cell in planned if not folder.result(cell)]
         progress = stack.enter_context(CellProgress(task.name, left, len(train)))
