@@ -38,8 +38,6 @@ demo: $(INSTALLED)  ## the whole road in a few minutes: corpus, shards, pretrain
 	$(BIN)/weixing demo --out demo --overwrite
 
 test: $(INSTALLED_DEV)  ## the whole test suite (under 10 minutes on two cores)
-	@# A process that compiles loops itself may differ in last bits from one that finds them on disk: compile first.
-	$(BIN)/python -m pytest -q tests/tasks/test_finetune.py
 	$(BIN)/python -m pytest -n 2
 	@echo 'More, which takes longer: `make test-grid`, `make test-ray`, `make test-tf`, `make test-keras`.'
 

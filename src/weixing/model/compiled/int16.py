@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from weixing.model.compiled.blocks import COLUMNS, ROWS, block_int16
 from weixing.model.compiled.buffers import Numbers
-from weixing.model.compiled.numbers import bits_of_float, compiled, float_of_bits
+from weixing.model.compiled.numbers import bits_of_float, compiled, float_of_bits, inlined
 from weixing.model.compiled.parameters import Weights
 
 LARGEST = 4095  # of what is multiplied
@@ -118,7 +118,7 @@ def multiply_int16(x, bits, panels, scales, out):  # type: ignore[no-untyped-def
                             out[start + row + r, column + c] = result[r, c]
 
 
-@compiled
+@inlined
 def _round(row, bits, whole):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """A row of float32 in whole numbers up to LARGEST, int16; returns what one of them stands for."""
     top = np.int32(0)  # the order of floats without a sign is that of their bits, whose maximum is vector code
@@ -131,7 +131,7 @@ def _round(row, bits, whole):  # type: ignore[no-untyped-def]  # compiled: numba
     return largest / np.float32(LARGEST)
 
 
-@compiled
+@inlined
 def _interleave(two_by_two, packed, rows):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Rows [ROWS, K/2] of pairs to [K/2, ROWS]."""
     for r in range(rows):

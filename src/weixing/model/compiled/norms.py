@@ -7,19 +7,19 @@ dropout out; otherwise a key (uint32), the row and the column decide what is dro
 
 import numpy as np
 
-from weixing.model.compiled.numbers import compiled, load, random_bits, store
+from weixing.model.compiled.numbers import compiled, inlined, load, random_bits, store
 
 ZERO, ONE = np.float32(0), np.float32(1)
 EPSILON = np.float32(1e-12)  # on the variance
 
 
-@compiled
+@inlined
 def _dropout_factor(row_key, column, dropout):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     dropped = random_bits(row_key, column) < np.uint32(np.float64(dropout) * 4294967296.0)
     return ZERO if dropped else ONE / (ONE - dropout)
 
 
-@compiled
+@inlined
 def _normalise(values, gain, shift, standard, out, exact, n):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     size = len(values)
     total = ZERO

@@ -15,11 +15,19 @@ from numba.extending import intrinsic, overload
 
 from weixing.compiling import compile_with
 
-compiled = compile_with(
-    error_model="numpy",  # a division has no branch for zero
-    fastmath={"contract", "reassoc", "nsz", "arcp"},  # infinities and NaN stay what they are
-)
-"""How every loop of this package is compiled."""
+HOW: dict[str, Any] = {
+    "error_model": "numpy",  # a division has no branch for zero
+    "fastmath": {"contract", "reassoc", "nsz", "arcp"},  # infinities and NaN stay what they are
+}
+compiled = compile_with(**HOW)
+"""How every loop of this package is compiled that Python calls."""
+
+inlined = compile_with(**HOW, forceinline=True)
+"""How what other loops call is compiled: as a part of each of them.
+
+A call that is left finds one of several copies, each optimised in another place, and in the process that compiles not
+the one that is found where loops are read from disk. Sums then come in another order: their last bits differ.
+"""
 
 LOG2_E = np.float32(1.4426950408889634)
 # 2**r on [0, 1), to 2e-7: Chebyshev fit, highest power first.
@@ -84,7 +92,7 @@ def _store(array, index, value):  # type: ignore[no-untyped-def]  # numba's own 
     return keep
 
 
-@compiled
+@inlined
 def exp(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """e**x to 3e-7 near 0 and 4e-6 at the ends; below -87 it stays at 1e-38, above 88 at 1.7e38."""
     power = min(max(x * LOG2_E, np.float32(-126)), np.float32(127))
@@ -94,7 +102,7 @@ def exp(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     return e * float_of_bits(np.uint32(np.int32(whole) + np.int32(127)) << np.uint32(23))
 
 
-@compiled
+@inlined
 def exponentials(row, bias, scale, values):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """values = exp(scale · row + bias - top); returns their sum and top. `bias` may be None.
 
@@ -124,7 +132,7 @@ def exponentials(row, bias, scale, values):  # type: ignore[no-untyped-def]  # c
     return total, top
 
 
-@compiled
+@inlined
 def normal_share_and_density(x):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """Φ(x) and φ(x) of the standard normal distribution: GELU is x Φ(x), its slope Φ(x) + x φ(x)."""
     size = abs(x)
@@ -134,7 +142,7 @@ def normal_share_and_density(x):  # type: ignore[no-untyped-def]  # compiled: nu
     return (tail if x < 0 else np.float32(1) - tail), NORMAL_PEAK * density
 
 
-@compiled
+@inlined
 def random_bits(key, counter):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
     """32 random bits, decided by a key and a counter (uint32): "lowbias32" of C. Wellons' hash-prospector."""
     # numba makes the sum of two uint32 a uint64: each step is cut back, so that 16 of them fit a vector register.
