@@ -81,6 +81,8 @@ class EmbeddingsRequest(_Request):
 
 
 class Candidate(BaseModel):
+    """A token for a [MASK]: its probability, id and text, and the whole text with it filled in."""
+
     score: float
     token: int
     token_str: str
@@ -106,6 +108,8 @@ class FeaturesAnswer(BaseModel):
 
 
 class Label(BaseModel):
+    """A name, and its score: a probability, or the number itself where a model predicts one."""
+
     label: str
     score: float
 
@@ -119,17 +123,23 @@ class ClassifyAnswer(BaseModel):
 
 
 class Embedding(BaseModel):
+    """The vector of input `index`: numbers, or little-endian float32 in base64."""
+
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
 
 
 class Usage(BaseModel):
+    """Tokens read, [CLS] and [SEP] included; both numbers are the same."""
+
     prompt_tokens: int
     total_tokens: int
 
 
 class EmbeddingsAnswer(BaseModel):
+    """As OpenAI's `/v1/embeddings` answers; `data` in the order of the inputs."""
+
     object: Literal["list"]
     model: str
     data: list[Embedding]
@@ -154,14 +164,20 @@ class ModelDescription(BaseModel):
 
 
 class Models(BaseModel):
+    """Every model that is served, loaded or not."""
+
     models: list[ModelDescription]
 
 
 class State(BaseModel):
+    """One word: whether the service is alive, or ready."""
+
     status: str
 
 
 class ErrorDetail(BaseModel):
+    """What kind of error, what was wrong and where, and what would have been accepted."""
+
     type: str
     message: str
     where: str | None
