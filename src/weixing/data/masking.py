@@ -19,6 +19,21 @@ MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
 SPAN_SUCCESS, LONGEST_SPAN = 0.2, 10  # SpanBERT (arXiv 1907.10529) and UER: lengths ~ Geometric(0.2), cut at 10
 
 
+@torch.library.custom_op("weixing::ascending", mutates_args=())
+def _ascending(values: Tensor) -> Tensor:
+    """Indices, int64 [B, N], that sort each row of `values` [B, N], stably.
+
+    An operator of its own so that torch.compile leaves it alone: the sorting network that it would make for rows of up
+    to 512 takes minutes to compile.
+    """
+    return values.sort(dim=1, stable=True).indices
+
+
+@_ascending.register_fake
+def _(values: Tensor) -> Tensor:
+    return torch.empty_like(values, dtype=torch.int64)
+
+
 @dataclass(frozen=True)
 class MaskedRows:
     """Rows to predict from.
@@ -85,9 +100,10 @@ class Masking:
         """
         return self.choose(ids, self.draw(ids, generator), continues_word)
 
-    def draw(self, ids: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """All that is random: uniform numbers, [B, T] each."""
-        return [torch.rand(ids.shape, generator=generator, device=ids.device) for _ in range(4)]
+    def draw(self, ids: Tensor, generator: torch.Generator, into: list[Tensor] | None = None) -> list[Tensor]:
+        """All that is random: uniform numbers, [B, T] each, written into the tensors `into` if these are given."""
+        places = into or [torch.empty(ids.shape, device=ids.device) for _ in range(4)]
+        return [place.uniform_(generator=generator) for place in places]
 
     def choose(self, ids: Tensor, draws: list[Tensor], continues_word: Tensor | None) -> MaskedRows:
         """Mask rows as the `draws` decide."""
@@ -96,14 +112,15 @@ class Masking:
         candidates = self._is_ordinary[ids]
         priority = draws[1] if unit_of is None else draws[1].gather(1, unit_of)
         # Stable, so that the tokens of a unit, which share one priority, stay together.
-        order = priority.masked_fill(~candidates, 2.0).sort(dim=1, stable=True).indices
+        order = _ascending(priority.masked_fill(~candidates, 2.0))
 
         slots = min(self.slots(length), length)
         tokens = (ids != self.pad_id).sum(1, dtype=torch.float64)
         wanted = (tokens * self.rate).round().clamp(min=1).minimum(candidates.sum(1))
         used = torch.arange(slots, device=ids.device) < wanted[:, None]
         # Unused slots sort behind all positions, then point at position 0 with weight 0.
-        positions = order[:, :slots].masked_fill(~used, length).sort(dim=1).values
+        positions = order[:, :slots].masked_fill(~used, length)
+        positions = positions.gather(1, _ascending(positions))
         used = positions < length
         positions = positions.masked_fill(~used, 0)
 

@@ -69,6 +69,23 @@ class ReadRows:
     isolated: bool
 
 
+@dataclass(frozen=True)
+class PlacedRows:
+    """Rows on the device, with the random numbers that decide their masking: all that an update there starts from.
+
+    Attributes:
+        ids: int64 [B, T].
+        draws: uniform numbers, [B, T] each (`weixing.data.masking.Masking.draw`).
+        continues_word, padded, isolated: as in `ReadRows`.
+    """
+
+    ids: Tensor
+    draws: list[Tensor]
+    continues_word: Tensor | None
+    padded: bool
+    isolated: bool
+
+
 def masked_loss(model: MaskedLanguageModel, batch: Batch, entries: Tensor | None = None) -> Tensor:
     """Sum of the cross entropies at the predicted positions of `batch`, a float32 scalar, among `entries` (or all)."""
     masked = batch.masked
@@ -116,12 +133,26 @@ class BatchMaker:
 
     def mask(self, rows: ReadRows, seed: int) -> Batch:
         """The rest, on the device, which is not waited for."""
-        ids = rows.ids.to(self.device, non_blocking=True)
-        words = None if rows.continues_word is None else rows.continues_word.to(self.device, non_blocking=True)
-        draws = self.masking.draw(ids, self._generator.manual_seed(seed))
-        return self._make(
-            self.masking, ids, draws, words, self.vocabulary.cls_id if rows.isolated else None, rows.padded
-        )
+        return self.make(self.place(rows, seed))
+
+    def place(self, rows: ReadRows, seed: int, into: PlacedRows | None = None) -> PlacedRows:
+        """Rows and random numbers to the device; with `into` to where those are, of the same form."""
+        ids = self._placed(rows.ids, into.ids if into else None)
+        words = rows.continues_word
+        if words is not None:
+            words = self._placed(words, into.continues_word if into else None)
+        draws = self.masking.draw(ids, self._generator.manual_seed(seed), into.draws if into else None)
+        return into or PlacedRows(ids, draws, words, rows.padded, rows.isolated)
+
+    def make(self, placed: PlacedRows) -> Batch:
+        """What needs neither the host nor a generator."""
+        border = self.vocabulary.cls_id if placed.isolated else None
+        return self._make(self.masking, placed.ids, placed.draws, placed.continues_word, border, placed.padded)
+
+    def _placed(self, tensor: Tensor, into: Tensor | None) -> Tensor:
+        if into is None:
+            return tensor.to(self.device, non_blocking=True)
+        return into.copy_(tensor, non_blocking=True)
 
     def _copyable(self, array: np.ndarray) -> Tensor:
         """In pinned memory if a GPU is to fetch it: only from there are copies asynchronous.

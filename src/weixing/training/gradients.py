@@ -91,13 +91,9 @@ class AutogradGradients:
         for start in range(0, len(batch), self.micro_batch_size):
             with autocast(device, self.precision):
                 part = self.loss(self.model, batch[start : start + self.micro_batch_size], self.entries)
-            # Not backward(): a compiled loss leaves gradients in a CUDA graph's memory, which its next run overwrites,
-            # those that backward() has put into .grad as well (github.com/pytorch/pytorch/issues/169545).
             gradients = torch.autograd.grad(part / predicted, self.parameters)
             if sums:
                 torch._foreach_add_(sums, gradients)
-            elif self.micro_batch_size < len(batch):
-                sums = [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
             else:
                 sums = [gradient.contiguous() for gradient in gradients]
             total += part.detach()
@@ -176,13 +172,10 @@ def compiled_loss() -> Loss:
     """`masked_loss` by torch.compile, for a GPU.
 
     In one piece (nothing falls back to Python unseen) and of fixed sizes: rows, positions and slots of a run never
-    change. Mode ``reduce-overhead`` replays forward and backward pass as a CUDA graph each: small shapes take less time
-    to compute than to launch, kernel by kernel. Its trap, gradients in memory that is used again, is met in
-    `AutogradGradients`. Nothing else of a step may be compiled in this mode: each call of such a function starts anew
-    and takes the memory of the gradients that are still to be used. Mode ``max-autotune`` searches for matrix kernels
-    for minutes, where cuBLAS leaves little. Source: docs.pytorch.org, "torch.compile" and "CUDAGraph Trees".
+    change. No CUDA graph is made here: one goes around the whole update (`weixing.training.update`). Mode
+    ``max-autotune`` searches for matrix kernels for minutes, where cuBLAS leaves little.
     """
-    return cast(Loss, torch.compile(masked_loss, mode="reduce-overhead", fullgraph=True, dynamic=False))
+    return cast(Loss, torch.compile(masked_loss, fullgraph=True, dynamic=False))
 
 
 def make_gradients(

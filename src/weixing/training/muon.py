@@ -26,7 +26,7 @@ class Muon(Optimizer):
 
     Args:
         params: matrices or groups of them.
-        lr: learning rate.
+        lr: learning rate; a group's may be a tensor on the device, which a CUDA graph reads anew.
         momentum: of the moving average of gradients.
         weight_decay: decoupled.
         every: updates between two orthogonalisations of a matrix; between them the last direction is gone on in.
@@ -52,6 +52,17 @@ class Muon(Optimizer):
         )
         self._workers, self._dtype, self._updated = workers, dtype, updated
 
+    @property
+    def turn(self) -> int:
+        """Which matrices are to have a new direction in the coming update: the same where this number is the same."""
+        group = self.param_groups[0]
+        return int(group["updates"] % group["every"])
+
+    def count(self) -> None:
+        """Count an update that was made without `step`, by a CUDA graph."""
+        for group in self.param_groups:
+            group["updates"] += 1
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure is used here
         """Update every matrix that has a gradient."""
@@ -63,7 +74,6 @@ class Muon(Optimizer):
                 # Turns are staggered, so that all updates cost about the same; every matrix has one in the first.
                 turn = "direction" not in self.state[p] or (group["updates"] + number) % group["every"] == 0
                 jobs.setdefault((number if self._workers else p.shape, turn), []).append(p)
-            group["updates"] += 1
             work = [(matrices, turn) for (_, turn), matrices in jobs.items()]
             if self._workers:
                 work.sort(key=lambda job: (-job[1], -job[0][0].numel()))  # the longest first
@@ -71,6 +81,7 @@ class Muon(Optimizer):
             else:
                 for job in work:
                     self._update(group, job)
+        self.count()
 
     @torch.no_grad()  # a setting of the thread's own
     def _update(self, group: dict[str, Any], job: tuple[list[Tensor], bool]) -> None:
@@ -85,14 +96,18 @@ class Muon(Optimizer):
             directions = list(orthogonalise(torch.stack(ahead).to(self._dtype)).unbind())
             if group["every"] > 1:
                 for p, direction in zip(matrices, directions, strict=True):
-                    self.state[p]["direction"] = direction.clone()
+                    # Always in one place, where CUDA graphs of other turns read it.
+                    self.state[p].setdefault("direction", torch.empty_like(direction)).copy_(direction)
         else:
             directions = [self.state[p]["direction"] for p in matrices]
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         length = group["lr"] * math.sqrt(max(1, rows / columns))
-        for p, direction in zip(matrices, directions, strict=True):
-            p.add_(direction, alpha=-length)
-            self._updated(p)
+        if isinstance(length, Tensor):
+            torch._foreach_sub_(matrices, torch._foreach_mul(directions, length))
+        else:
+            for p, direction in zip(matrices, directions, strict=True):
+                p.add_(direction, alpha=-length)
+                self._updated(p)
 
 
 def orthogonalise(x: Tensor) -> Tensor:

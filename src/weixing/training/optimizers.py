@@ -63,7 +63,8 @@ class UncorrectedAdamW(Optimizer):
             torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
             roots = torch._foreach_sqrt(squares)
             torch._foreach_add_(roots, group["eps"])
-            torch._foreach_addcdiv_(parameters, means, roots, -group["lr"])
+            # In this order for learning rates that are tensors (`weixing.training.update`).
+            torch._foreach_sub_(parameters, torch._foreach_mul(torch._foreach_div(means, roots), group["lr"]))
             if group["weight_decay"]:
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
 
@@ -151,4 +152,8 @@ def set_learning_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
     """Set every group's learning rate to its peak times `factor`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
+            rate = group["peak"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate

@@ -40,6 +40,7 @@ from weixing.training.runlog import MetricsLog
 from weixing.training.schedules import warmup_hold_decay
 from weixing.training.settings import RUN_KIND, Settings, as_json
 from weixing.training.stopping import StopRequest, stop_request
+from weixing.training.update import CapturedUpdate, Update
 
 Export = Callable[[MaskedLanguageModel, Vocabulary, Path], None]
 """Writes a finished model into a folder, verified; `weixing.formats`, which comes after this room, has such."""
@@ -129,6 +130,8 @@ class Run:
         self.batches = BatchMaker(
             self.vocabulary, masking, recipe.isolate_documents, device, compiled=not settings.no_compile
         )
+        update = Update(self.batches, self.gradients, self.optimizers, recipe.gradient_clip)
+        self._update = CapturedUpdate(update) if device.type == "cuda" and not settings.no_compile else update
         self.rows = ReadAhead(self._read, STEPS_READ_AHEAD[device.type])
         self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
         self.done = Progressed()
@@ -172,20 +175,12 @@ class Run:
         return self._finish(stop, peak)
 
     def _step(self) -> None:
-        done, recipe = self.done, self.recipe
+        done = self.done
         if self._span is None:
             self._span = done.step, time.perf_counter()
         set_learning_rates(self.optimizers, self.learning_rate_factor(done.step))
         seed = _masking_seed(self.settings.seed, done.step)
-        batch = self.batches.mask(self.rows(done.step), seed)
-        loss_sum = self.gradients(batch, seed)
-        # Without a clip this only measures: a norm is never above infinity.
-        norm = self.gradients.clip(recipe.gradient_clip or math.inf)
-        self._readings.add(done.step, loss_sum, batch.masked.weights.sum(), norm)
-        if self._looks_every == 1:  # before the update, where that costs nothing
-            self._look()
-        for optimizer in self.optimizers:
-            optimizer.step()
+        self._readings.add(done.step, self._update(self.rows(done.step), seed))
         done.step += 1
         if done.step - self._span[0] >= self._looks_every or done.step == self._timed_from:
             self._settle()
@@ -328,11 +323,11 @@ class Run:
             return
         self._log.close()
         saved = list_checkpoints(self.output / "checkpoints")
-        updates = "the update was not made" if reading.step == self.done.step else "no update from there on is kept"
         raise UserError(
             f"the {'loss' if not math.isfinite(reading.loss) else 'gradient norm'} is not finite in step "
             f"{reading.step:,}, at learning rate "
-            f"{self.recipe.peak_learning_rate * self.learning_rate_factor(reading.step):g}; {updates}",
+            f"{self.recipe.peak_learning_rate * self.learning_rate_factor(reading.step):g}; "
+            "no update from there on is kept",
             where=self.output,
             action=f"Start again with a lower --learning-rate. Last checkpoint: {saved[-1] if saved else 'none'}",
         )

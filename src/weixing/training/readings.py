@@ -20,20 +20,19 @@ class Readings:
     """Readings of the steps since the last look."""
 
     def __init__(self) -> None:
-        self._unseen: list[tuple[int, Tensor, Tensor, Tensor]] = []
+        self._unseen: list[tuple[int, Tensor]] = []
 
     def __len__(self) -> int:
         return len(self._unseen)
 
-    def add(self, step: int, loss: Tensor, predicted: Tensor, norm: Tensor) -> None:
-        """Keep three scalars, wherever they are; no device is waited for."""
-        self._unseen.append((step, loss, predicted, norm))
+    def add(self, step: int, measured: Tensor) -> None:
+        """Keep what a step measured, float32 [3]: loss, predicted, norm, wherever it is; no device is waited for."""
+        self._unseen.append((step, measured))
 
     def take(self) -> list[Reading]:
         """All that were kept, oldest first; none is left."""
         unseen, self._unseen = self._unseen, []
         if not unseen:
             return []
-        steps, *measured = zip(*unseen, strict=True)
-        columns = (torch.stack(column).tolist() for column in measured)  # one copy each, whatever the number of steps
-        return [Reading(*values) for values in zip(steps, *columns, strict=True)]
+        values = torch.stack([measured for _, measured in unseen]).tolist()  # one copy, whatever the number of steps
+        return [Reading(step, *three) for (step, _), three in zip(unseen, values, strict=True)]
