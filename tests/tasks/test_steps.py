@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -67,6 +68,21 @@ def test_loss_and_every_gradient_are_those_of_autograd_batch_after_batch(model, 
         assert own_loss == pytest.approx(loss, rel=limit)
         for name, gradient in by_name.items():
             assert difference(own[name], gradient) < limit, name
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_gradients_are_the_same_where_only_the_entries_that_rows_hold_are_worked_on(model, batches, cores):
+    entries = np.unique(np.concatenate([batch.ids.flatten().numpy() for batch in batches]))
+    assert len(entries) < model.encoder.shape.vocabulary_size
+    whole = [gradients(CompiledSteps(model, LOSS, "float32", Workers(cores), 0.0), model, batch) for batch in batches]
+    steps = CompiledSteps(model, LOSS, "float32", Workers(cores), 0.0, entries)
+    tokens = model.encoder.embeddings.token.weight
+    worked_on = np.concatenate([np.arange(p.start, p.stop) for p in steps.pieces[tokens]])
+    assert set(entries) <= set(worked_on // tokens.shape[1])
+    for batch, (loss, by_name) in zip(batches, whole, strict=True):
+        own_loss, own = gradients(steps, model, batch)
+        assert own_loss == loss
+        assert all(torch.equal(own[name], gradient) for name, gradient in by_name.items())
 
 
 @pytest.mark.parametrize("cores", [1, 2, 6])

@@ -72,6 +72,34 @@ def test_copies_hold_the_new_values_rounded_to_the_nearest_bf16(corrected):
 
 
 @pytest.mark.parametrize("corrected", [True, False])
+def test_what_is_left_out_for_having_no_gradient_catches_up_with_its_decay(corrected):
+    pieces = [slice(10, 40), slice(90_000, LONG - 7)]
+    plain, own = parameters(), parameters()
+
+    def run_without_the_rest(optimizer: torch.optim.Optimizer, params: list[nn.Parameter], caught_up: int) -> None:
+        for step in range(20):
+            set_gradients(params, step)
+            had = torch.zeros(LONG, dtype=torch.bool)
+            for piece in pieces:
+                had[piece] = True
+            params[0].grad[~had.view_as(params[0])] = 0
+            optimizer.param_groups[0]["lr"] = NUMBERS["lr"] * (1 + math.sin(step))
+            optimizer.step()
+            if caught_up and step % caught_up == 4:
+                optimizer.catch_up()
+
+    make = torch.optim.AdamW if corrected else UncorrectedAdamW
+    run_without_the_rest(make(decay_groups(plain, 0.1), **NUMBERS), plain, 0)
+    optimizer = CompiledAdamW(decay_groups(own, 0.1), **NUMBERS, bias_correction=corrected, workers=Workers(2),
+                              copies=NONE, pieces={own[0]: pieces})  # fmt: skip
+    run_without_the_rest(optimizer, own, caught_up=9)
+    assert not torch.allclose(own[0].view(-1)[:10], plain[0].view(-1)[:10], rtol=1e-4)  # 6 steps behind
+    optimizer.catch_up()
+    for a, b in zip(own, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("corrected", [True, False])
 def test_saved_and_loaded_it_goes_on_bit_for_bit(corrected):
     whole, stopped = parameters(), parameters()
     run(compiled(whole, corrected), whole, range(9))

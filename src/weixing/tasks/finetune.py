@@ -39,6 +39,7 @@ from weixing.tasks.losses import Loss
 from weixing.tasks.objectives import Objective, Predictions, Score
 from weixing.tasks.steps import make_steps
 from weixing.tasks.tuning import Tuning
+from weixing.training.adamw import CompiledAdamW
 from weixing.training.devices import Precision
 from weixing.training.optimizers import decay_groups, set_learning_rates, uer_adamw
 from weixing.training.schedules import linear_schedule
@@ -133,10 +134,12 @@ def fine_tune(
         torch.manual_seed(cell.seed)
         generator = np.random.default_rng(cell.seed)
         model = objective.model(copy.deepcopy(pretrained)).to(device)
-        steps = make_steps(model, Loss(objective, tuning), precision, DROPOUT, workers)
+        # What no row holds has no gradient and is spared the work; what dev rows hold must be up to date.
+        entries = np.unique(np.concatenate([train.ids.cpu().numpy(), dev.ids.cpu().numpy(), [train.pad_id]]))
+        steps = make_steps(model, Loss(objective, tuning), precision, DROPOUT, workers, entries)
         optimizer = uer_adamw(
             parameter_groups(model, cell.learning_rate, tuning.layer_decay), lr=cell.learning_rate, betas=BETAS,
-            eps=EPSILON, workers=steps.workers, copies=steps.copies,
+            eps=EPSILON, workers=steps.workers, copies=steps.copies, pieces=steps.pieces,
         )  # fmt: skip
         for epoch in range(1, cell.epochs + 1):
             batches = shuffled_batches(len(train), cell.batch_size, generator)
@@ -150,6 +153,8 @@ def fine_tune(
                 if step % UPDATES_BETWEEN_CHECKS == 0 or number + 1 == len(batches):
                     _require_finite(losses[: number + 1], cell, first_step=step - number)
                 report(len(rows), f"epoch {epoch}/{cell.epochs}")
+            if isinstance(optimizer, CompiledAdamW):
+                optimizer.catch_up()
             epoch_losses.append(losses.mean().item())
             logits = logits_of(steps.logits, dev, len(objective.output_names), max_length=max_length)
             predictions = objective.predictions(logits, dev.words_of_rows)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from weixing.model.compiled.classifier import ClassifierPass
 from weixing.model.compiled.encoder import dropout_key
+from weixing.model.compiled.masked_lm import TOKENS
 from weixing.model.compiled.parallel import ParallelGradients
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import AnyClassifier
@@ -29,10 +30,12 @@ class Steps(Protocol):
     Attributes:
         workers: the cores it uses of a CPU, or None.
         copies: what the optimizer keeps equal to the parameters, by parameter.
+        pieces: what of a parameter has gradients, by parameter; all where it says nothing.
     """
 
     workers: Workers | None
     copies: Mapping[Tensor, np.ndarray]
+    pieces: Mapping[Tensor, list[slice]]
 
     def gradients(self, batch: Batch, key: int) -> Tensor:
         """Fill ``grad`` with the gradient of the mean loss and return that; `key` decides what is dropped."""
@@ -54,6 +57,7 @@ class AutogradSteps:
         self.model, self.loss, self.precision = model, loss, precision
         self.workers: Workers | None = None
         self.copies: Mapping[Tensor, np.ndarray] = {}
+        self.pieces: Mapping[Tensor, list[slice]] = {}
 
     def gradients(self, batch: Batch, key: int) -> Tensor:
         """As in `Steps`."""
@@ -78,15 +82,25 @@ class CompiledSteps:
         precision: of the matrix products.
         workers: the cores.
         dropout: of the encoder.
+        entries: int64, ascending: the vocabulary entries that rows of training hold; None: all.
     """
 
     def __init__(
-        self, model: AnyClassifier, loss: Loss, precision: Precision, workers: Workers, dropout: float
+        self,
+        model: AnyClassifier,
+        loss: Loss,
+        precision: Precision,
+        workers: Workers,
+        dropout: float,
+        entries: np.ndarray | None = None,
     ) -> None:
         self.workers: Workers | None = workers
         self.model, self.loss, self.dropout = model, loss, dropout
-        self._parallel = ParallelGradients(model, product_type(precision), workers, partial(ClassifierPass, model))
+        self._parallel = ParallelGradients(
+            model, product_type(precision), workers, partial(ClassifierPass, model), {TOKENS: entries}
+        )
         self.copies: Mapping[Tensor, np.ndarray] = self._parallel.weights.copies
+        self.pieces: Mapping[Tensor, list[slice]] = self._parallel.weights.pieces
 
     def gradients(self, batch: Batch, key: int) -> Tensor:
         """As in `Steps`."""
@@ -119,10 +133,19 @@ class CompiledSteps:
 
 
 def make_steps(
-    model: AnyClassifier, loss: Loss, precision: Precision, dropout: float, workers: Workers | None
+    model: AnyClassifier,
+    loss: Loss,
+    precision: Precision,
+    dropout: float,
+    workers: Workers | None,
+    entries: np.ndarray | None = None,
 ) -> Steps:
-    """By compiled passes if there are `workers` (of a CPU), else by autograd; `dropout`, of the encoder, is set."""
+    """By compiled passes if there are `workers` (of a CPU), else by autograd; `dropout`, of the encoder, is set.
+
+    Args:
+        entries: as in `CompiledSteps`; autograd has gradients of all others too, zeros.
+    """
     if workers:
-        return CompiledSteps(model, loss, precision, workers, dropout)
+        return CompiledSteps(model, loss, precision, workers, dropout, entries)
     model.encoder.set_dropout(dropout)
     return AutogradSteps(model, loss, precision)

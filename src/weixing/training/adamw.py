@@ -25,6 +25,7 @@ class CompiledAdamW(Optimizer):
         workers: the cores.
         copies: arrays, by parameter, that receive the new values as well (bf16 copies for matrix products).
         pieces: by parameter, flattened, what is to be updated, in pieces for one core each; all of it if left out.
+            The rest must have no gradient ever; `catch_up` gives it its weight decay.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class CompiledAdamW(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "updates": 0})
         self._correct, self._workers, self._copies, self._pieces = bias_correction, workers, copies, pieces
+        self._behind: dict[Tensor, float] = {}  # by parameter, the factor of weight decay that its rest has not had
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # no closure is used here
@@ -58,6 +60,9 @@ class CompiledAdamW(Optimizer):
                     state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
                 arrays = [t.detach().numpy().reshape(-1) for t in (p, p.grad, state["mean"], state["square"])]
                 arrays.append(self._copies[p].reshape(-1) if p in self._copies else arrays[0])
+                if p in self._pieces:
+                    decay = 1 - group["lr"] * group["weight_decay"]
+                    self._behind[p] = self._behind.get(p, 1.0) * decay
                 for part in self._pieces.get(p) or [slice(at, at + PIECE) for at in range(0, p.numel(), PIECE)]:
                     pieces.append((numbers, [array[part] for array in arrays]))
 
@@ -66,6 +71,16 @@ class CompiledAdamW(Optimizer):
                 adamw(*arrays, *numbers)
 
         self._workers.map(work, evenly([len(arrays[0]) for _, arrays in pieces], self._workers.count))
+
+    @torch.no_grad()
+    def catch_up(self) -> None:
+        """Decay what is left out of `pieces` as all updates since the last call would have."""
+        for p, factor in self._behind.items():
+            flat, before = p.detach().view(-1), 0
+            for part in [*self._pieces[p], slice(p.numel(), p.numel())]:
+                flat[before : part.start] *= factor
+                before = part.stop
+        self._behind = {}
 
     def _numbers(self, group: dict[str, Any]) -> tuple[Any, ...]:
         beta1, beta2 = group["betas"]

@@ -86,11 +86,14 @@ def uer_adamw(
     eps: float,
     workers: Workers | None,
     copies: Mapping[Tensor, np.ndarray],
+    pieces: Mapping[Tensor, list[slice]] = MappingProxyType({}),
 ) -> Optimizer:
     """UER's AdamW, compiled if there are `workers` (see `build_optimizers`)."""
     if workers is None:
         return UncorrectedAdamW(groups, lr=lr, betas=betas, eps=eps)
-    return CompiledAdamW(groups, lr=lr, betas=betas, eps=eps, bias_correction=False, workers=workers, copies=copies)
+    return CompiledAdamW(
+        groups, lr=lr, betas=betas, eps=eps, bias_correction=False, workers=workers, copies=copies, pieces=pieces
+    )
 
 
 def build_optimizers(

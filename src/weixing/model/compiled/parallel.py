@@ -49,6 +49,10 @@ class ParallelGradients(Generic[Pass]):
         self.workers = workers
         self.weights = Weights(model, dtype, chosen)
         self.norm = 0.0
+        of = self.weights.pieces
+        pieces = {name: of[p] for name, p in self.weights.parameters.items()}
+        self._pieces = [(name, part) for name, parts in pieces.items() for part in parts]
+        few = {name: pieces[name] for name in self.weights.chosen}
         self.passes: list[Pass] = []
         for number in range(workers.count):
             own = {name: torch.zeros_like(p) for name, p in self.weights.parameters.items()}
@@ -56,12 +60,10 @@ class ParallelGradients(Generic[Pass]):
                 for name, p in self.weights.parameters.items():
                     p.grad = own[name]
             buffers = Buffers(dtype)
-            self.passes.append(make_pass(self.weights, Gradients(own, buffers), buffers))
+            self.passes.append(make_pass(self.weights, Gradients(own, buffers, few), buffers))
         self._flat = [
             {name: total.array.reshape(-1) for name, total in one.gradients.sums.items()} for one in self.passes
         ]
-        pieces = self.weights.pieces
-        self._pieces = [(name, part) for name, p in self.weights.parameters.items() for part in pieces[p]]
 
     def run(self, rows: int, at_once: int, work: Callable[[Pass, slice], Result]) -> list[Result]:
         """Call `work` with a core's pass and some rows, until all `rows` had their turn; ``grad`` is their sum then.

@@ -133,11 +133,17 @@ class Gradients:
     Args:
         tensors: where they are summed.
         buffers: for the parts to add.
+        pieces: of a parameter, flattened, all that ever has a gradient; the rest stays as it is. All where left out.
     """
 
-    def __init__(self, tensors: dict[str, Tensor], buffers: Buffers) -> None:
+    def __init__(
+        self,
+        tensors: dict[str, Tensor],
+        buffers: Buffers,
+        pieces: Mapping[str, list[slice]] = MappingProxyType({}),
+    ) -> None:
         self.sums = {name: numbers(tensor) for name, tensor in tensors.items()}
-        self.buffers = buffers
+        self.buffers, self._pieces = buffers, pieces
         self._fresh: set[str] = set()
 
     def begin(self) -> None:
@@ -147,16 +153,20 @@ class Gradients:
     def finish(self) -> None:
         """Zeros where nothing came."""
         for name in self._fresh:
-            self.sums[name].array[...] = 0
+            self._clear(name)
         self._fresh = set()
 
     def sum(self, name: str) -> np.ndarray:
         """The sum up to now, to be added to."""
-        array = self.sums[name].array
         if name in self._fresh:
-            array[...] = 0
+            self._clear(name)
             self._fresh.discard(name)
-        return array
+        return self.sums[name].array
+
+    def _clear(self, name: str) -> None:
+        flat = self.sums[name].array.reshape(-1)
+        for part in self._pieces.get(name, [slice(None)]):
+            flat[part] = 0
 
     def add_product(self, name: str, left: Tensor, right: Tensor, rows: slice = slice(None)) -> None:
         """Add left.T @ right to (some rows of) the gradient of a matrix."""
