@@ -63,7 +63,7 @@ class CompiledEncoder:
         )  # fmt: skip
         self._embedding_key = next(keys)
         if dropout:
-            drop(x.array, self.dropout, self._embedding_key, x.array)
+            x = self._dropped(x, "embedded, dropped")
         self._passes: list[LayerPass] = []
         for layer in self.layers:
             last = layer == self.layers[-1]
@@ -84,9 +84,8 @@ class CompiledEncoder:
             gradient, more = step.backward(gradient, more)
         at, rows, total = self.embeddings, self.rows, self.gradients.sum
         if self.dropout:
-            for part in (gradient, more):
-                if part is not None:
-                    drop(part.array, self.dropout, self._embedding_key, part.array)
+            gradient = self._dropped(gradient, "gradient, dropped")
+            more = more and self._dropped(more, "more, dropped")
         standard, scale = norm_memory(self.buffers, "embedding", rows.ids.size, self.shape.hidden)
         normalise_backward(
             gradient.array, more.array if more else None, standard, scale, self.weights.vector(f"{at}norm.weight"),
@@ -96,6 +95,12 @@ class CompiledEncoder:
             gradient.array, rows.ids.ravel(), rows.positions.ravel(), rows.kinds.ravel(),
             total(f"{at}token.weight"), total(f"{at}position.weight"), total(f"{at}token_type.weight"),
         )  # fmt: skip
+
+    def _dropped(self, x: Numbers, name: str) -> Numbers:
+        """In memory of its own: a loop that writes over what it reads is not turned into vector code."""
+        out = self.buffers(name, *x.array.shape)
+        drop(x.array, self.dropout, self._embedding_key, out.array)
+        return out
 
 
 def dropout_key(seed: int, row: int) -> int:

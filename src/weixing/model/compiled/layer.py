@@ -5,7 +5,7 @@ feed-forward units.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -88,15 +88,23 @@ class LayerPass:
     def _vector(self, name: str) -> np.ndarray:
         return self.weights.vector(f"{self.name}{name}")
 
-    def _heads(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [B, M, A, U], keys and values [B, T, A, U]."""
+    def _by_row(self, memory: Callable[..., Numbers]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B, M, A, U], keys and values [B, T, A, U], or their gradients, as the products of rows have them."""
         three = (self.B, self.T, 3, self.A, self.U)
         if self.places is None:
-            q, k, v = self._keep("qkv", self.B * self.T, 3 * self.H).tensor.view(three).unbind(2)
+            q, k, v = memory("qkv", self.B * self.T, 3 * self.H).tensor.view(three).unbind(2)
             return q, k, v
-        q = self._keep("q", self.count, self.H).tensor.view(self.B, self.M, self.A, self.U)
-        k, v = self._keep("kv", self.B * self.T, 2 * self.H).tensor.view(self.B, self.T, 2, self.A, self.U).unbind(2)
+        q = memory("q", self.count, self.H).tensor.view(self.B, self.M, self.A, self.U)
+        k, v = memory("kv", self.B * self.T, 2 * self.H).tensor.view(self.B, self.T, 2, self.A, self.U).unbind(2)
         return q, k, v
+
+    def _by_head(self, memory: Callable[..., Numbers]) -> list[Tensor]:
+        """The same by head, [A, B, M, U] and twice [A, B, T, U], in memory of their own.
+
+        Products of matrices that lie together take half the time of those whose rows lie apart, copies included.
+        """
+        lengths = {"heads' q": self.M, "heads' k": self.T, "heads' v": self.T}
+        return [memory(name, self.A, self.B, length, self.U).tensor for name, length in lengths.items()]
 
     def forward(self, x: Numbers, exact: Numbers | None) -> tuple[Numbers, Numbers | None]:
         """Numbers [B·T, H] → [B·M, H], both with their unrounded values if there will be no backward pass."""
@@ -144,19 +152,23 @@ class LayerPass:
 
     def _attend_head_by_head(self) -> None:
         """Fill `context`, and keep the probabilities for a backward pass if there will be one."""
-        context = self.context.tensor.view(self.B, self.M, self.A, self.U)
+        heads = self._by_head(self._keep)
+        for heads_own, rows_own in zip(heads, self._by_row(self._keep), strict=True):
+            heads_own.copy_(rows_own.permute(2, 0, 1, 3))
+        context = self.buffers("heads' context", self.A, self.B, self.M, self.U).tensor
         # Without a backward pass to come, each head's are looked at once.
         kept = self.A if self.gradients else 1
         probabilities = self._keep("probabilities", kept, self.B, self.M, self.T)
         dropped = self.buffers("dropped", self.B, self.M, self.T) if self.dropout else None
-        for a, (q, k, v) in enumerate(_each_head(*self._heads())):
+        for a, (q, k, v) in enumerate(zip(*heads, strict=True)):
             shares, scores = probabilities.tensor[a % kept], probabilities.array[a % kept]
             torch.bmm(q, k.transpose(1, 2), out=shares)
             softmax_forward(
                 scores, self.scale, self.first, self.last, dropped.array if dropped else scores, self.dropout,
                 self.keys[2 + a],
             )  # fmt: skip
-            torch.bmm(dropped.tensor if dropped else shares, v, out=context[:, :, a])
+            torch.bmm(dropped.tensor if dropped else shares, v, out=context[a])
+        self.context.tensor.view(self.B, self.M, self.A, self.U).copy_(context.permute(1, 2, 0, 3))
 
     def _add_and_normalise(
         self, x: Numbers, bias: str, residual: Numbers, norm: str, key: np.uint32
@@ -216,32 +228,31 @@ class LayerPass:
         H, N, B, T, M, A, U = self.H, self.B * self.T, self.B, self.T, self.M, self.A, self.U
         assert self.gradients
         gradients = self.gradients
-        if self.places is None:
-            all_three = self.buffers("qkv", N, 3 * H)
-            dq, dk, dv = all_three.tensor.view(B, T, 3, A, U).unbind(2)
-        else:
-            queries, others = self.buffers("q", self.count, H), self.buffers("kv", N, 2 * H)
-            dq = queries.tensor.view(B, M, A, U)
-            dk, dv = others.tensor.view(B, T, 2, A, U).unbind(2)
-        outer = context.tensor.view(B, M, A, U)
+        heads, (dq, dk, dv) = self._by_head(self._keep), self._by_head(self.buffers)
+        outer = self.buffers("heads' context", A, B, M, U).tensor
+        outer.copy_(context.tensor.view(B, M, A, U).permute(2, 0, 1, 3))
         probabilities = self._keep("probabilities", A, B, M, T)
         score, dropped = self.buffers("score", B, M, T), self.buffers("dropped", B, M, T) if self.dropout else None
-        for a, (q, k, v) in enumerate(_each_head(*self._heads())):
-            torch.bmm(outer[:, :, a], v.transpose(1, 2), out=score.tensor)
+        for a, (q, k, v) in enumerate(zip(*heads, strict=True)):
+            torch.bmm(outer[a], v.transpose(1, 2), out=score.tensor)
             softmax_backward(
                 score.array, probabilities.array[a], self.scale, self.first, self.last,
                 dropped.array if dropped else score.array, self.dropout,
             )  # fmt: skip
             shares = dropped.tensor if dropped else probabilities.tensor[a]
-            torch.bmm(shares.transpose(1, 2), outer[:, :, a], out=dv[:, :, a])
-            torch.bmm(score.tensor, k, out=dq[:, :, a])
-            torch.bmm(score.tensor.transpose(1, 2), q, out=dk[:, :, a])
+            torch.bmm(shares.transpose(1, 2), outer[a], out=dv[a])
+            torch.bmm(score.tensor, k, out=dq[a])
+            torch.bmm(score.tensor.transpose(1, 2), q, out=dk[a])
+        for rows_own, heads_own in zip(self._by_row(self.buffers), (dq, dk, dv), strict=True):
+            rows_own.copy_(heads_own.permute(1, 2, 0, 3))
         name, bias = f"{self.name}attention.query_key_value.weight", f"{self.name}attention.query_key_value.bias"
         weight, out = self._matrix("attention.query_key_value"), self.buffers("x", N, H)
         if self.places is None:
+            all_three = self.buffers("qkv", N, 3 * H)
             add_column_sums(all_three.array, gradients.sum(bias))
             gradients.add_product(name, all_three.tensor, self.x.tensor)
             return multiply(all_three.tensor, weight, out), residual
+        queries, others = self.buffers("q", self.count, H), self.buffers("kv", N, 2 * H)
         add_column_sums(queries.array, gradients.sum(bias)[:H])
         add_column_sums(others.array, gradients.sum(bias)[H:])
         gradients.add_product(name, queries.tensor, self.asking.tensor, rows=slice(H))
@@ -250,7 +261,3 @@ class LayerPass:
         asking = multiply(queries.tensor, weight[:H], self.buffers("asking", self.count, H))
         add_rows_at(asking.array, residual.array, self.places, out.array)
         return out, None
-
-
-def _each_head(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    return zip(*(part.unbind(2) for part in parts), strict=True)

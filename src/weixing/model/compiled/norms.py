@@ -127,7 +127,7 @@ def normalise_backward(gradient, more, standard, scale, gain, gain_gradient, shi
 
 @compiled
 def drop(x, dropout, key, out):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
-    """out [N, H] = dropout(x), of values as of gradients; out may be x."""
+    """out [N, H] = dropout(x), of values as of gradients; the quickest if out is not x."""
     for n in range(x.shape[0]):
         row, target = x[n], out[n]
         row_key = random_bits(key, np.uint32(n))
