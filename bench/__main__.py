@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bench import faithful, features, fill_mask, finetune, growth, inference, prepare, pretrain, record, render
+from bench import faithful, features, fill_mask, finetune, gpu, growth, inference, prepare, pretrain, record, render
 from bench.children import ROOT, SideFailed
 from bench.inputs import Inputs
 from bench.setting import Setting
@@ -31,6 +31,7 @@ SECTIONS = {
     "inference": inference.cases,
     "growth": growth.cases,
     "faithful": faithful.cases,
+    "gpu": gpu.cases,
 }
 RENDER = "render"
 RESULTS = ROOT / "bench" / "results" / "speed"

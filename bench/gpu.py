@@ -31,7 +31,7 @@ def cases(setting: Setting) -> dict[str, Callable[[], Case]]:
     small: dict[str, Callable[[], Case]] = {
         name("2/128", rows): partial(_speed, setting, "2/128", rows, steps) for rows, steps in SMALL
     }
-    return speeds | small | {"captured beside plain, 2/128": partial(_same, setting)}
+    return speeds | small | {"captured beside plain, 2/128, 64 × 128": partial(_same, setting)}
 
 
 def name(shape: str, rows: int) -> str:
@@ -57,7 +57,8 @@ def speed_case(shape: str, rows: int, measured: dict[str, Measured]) -> Case:
     """With its target, if the shape has one at this batch."""
     target = TARGETS.get(shape) if rows == BATCH_SIZE else None
     return Case(
-        measured, [bound(f"pretrain on a GPU {name(shape, rows)}", measured["weixing"], FIGURE, "tokens/s", at_least=target)]
+        measured,
+        [bound(f"pretrain on a GPU {name(shape, rows)}", measured["weixing"], FIGURE, "tokens/s", at_least=target)],
     )
 
 

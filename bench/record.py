@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import weixing
 from bench.children import ROOT
 from bench.measure import Case
@@ -23,7 +25,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "numba")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, system; no host name."""
+    """Processor, cores, memory, system, GPU if there is one; no host name."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "processor": _processor(),
@@ -32,6 +34,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load_before": round(os.getloadavg()[0], 2),
         "busy_before": busy_cores(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 

@@ -25,7 +25,7 @@ from weixing.errors import UserError
 from weixing.files import atomic_file, read_json
 
 # In the order of the page.
-SECTIONS = ("prepare", "pretrain", "finetune", "fill_mask", "features", "inference", "faithful", "growth")
+SECTIONS = ("prepare", "pretrain", "finetune", "fill_mask", "features", "inference", "faithful", "gpu", "growth")
 PAGE = Path("docs") / "performance.md"
 READMES = {"README.md": "en", "README.zh.md": "zh"}
 START = "<!-- bench:(?!end)"
@@ -65,6 +65,10 @@ STEP: list[Column] = [
     ("peak_fraction", "share of the peak", ".1%"),
     ENTRIES,
     MEMORY,
+]
+GPU: list[Column] = [
+    ("tflops", "useful TFLOP/s", ",.0f"),
+    ("eval_loss", "held-out loss", ".4f"),
 ]
 PEAKS: list[Column] = [("bf16_gflops", "bf16 peak", ",.0f"), ("float32_gflops", "float32 peak", ",.0f")]
 
@@ -132,6 +136,7 @@ def parts(results: dict[str, Cases]) -> dict[str, str]:
         "features": whole("features", by_side(cases("features"), FEATURES)),
         "inference": whole("inference", by_side(cases("inference"), INFERENCE)),
         "faithful": whole("faithful", by_side(cases("faithful"), FAITHFUL)),
+        "gpu": whole("gpu", by_side(cases("gpu"), [("tokens_per_second", "tokens/s", ",.0f"), *GPU])),
         **{
             f"growth-{what}": by_side({name: growth[name]}, columns) if name in growth else NOT_MEASURED
             for what, name, columns in (

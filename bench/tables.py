@@ -141,6 +141,7 @@ def machines(results: dict[str, Cases]) -> str:
         for case in cases.values():
             machine = case["machine"]
             where = (
+                *([machine["gpu"]] if machine.get("gpu") else []),
                 machine["processor"],
                 f"{machine['cores']} cores",
                 f"{machine['memory_gb']:g} GB",

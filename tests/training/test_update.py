@@ -61,7 +61,9 @@ class Side:
         self.model = MaskedLanguageModel(Shape(2, 64, len(shards.vocabulary), 32), dropout=recipe.dropout)
         initialise(self.model, "bert", 7)
         self.model.train()
-        self.batches = BatchMaker(shards.vocabulary, Masking(shards.vocabulary, rate=0.15), recipe.isolate_documents, CPU)
+        self.batches = BatchMaker(
+            shards.vocabulary, Masking(shards.vocabulary, rate=0.15), recipe.isolate_documents, CPU
+        )
         self.optimizers = build_optimizers(self.model, recipe, CPU)
         for group in self.optimizers[-1].param_groups:
             if "every" in group:

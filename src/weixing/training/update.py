@@ -86,9 +86,7 @@ class CapturedUpdate:
 
     def __call__(self, rows: ReadRows, seed: int) -> Tensor:
         """As `Update.__call__`."""
-        captured = self._captured.setdefault(
-            (rows.padded, rows.isolated, rows.continues_word is not None), _Captured()
-        )
+        captured = self._captured.setdefault((rows.padded, rows.isolated, rows.continues_word is not None), _Captured())
         if captured.uncaptured < UNCAPTURED_UPDATES:
             captured.uncaptured += 1
             return self._update(rows, seed)
