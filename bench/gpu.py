@@ -56,10 +56,8 @@ def share(setting: Setting, shape: str, tokens_per_second: float) -> dict[str, f
 def speed_case(shape: str, rows: int, measured: dict[str, Measured]) -> Case:
     """With its target, if the shape has one at this batch."""
     target = TARGETS.get(shape) if rows == BATCH_SIZE else None
-    return Case(
-        measured,
-        [bound(f"pretrain on a GPU {name(shape, rows)}", measured["weixing"], FIGURE, "tokens/s", at_least=target)],
-    )
+    what = f"pretrain on a GPU {name(shape, rows)}"
+    return Case(measured, [bound(what, measured["weixing"], FIGURE, "tokens/s", at_least=target)])
 
 
 def _same(setting: Setting) -> Case:

@@ -115,7 +115,7 @@ def tapes(monkeypatch) -> Callable[[Side], list[Tape]]:
     return watch
 
 
-@pytest.mark.parametrize("recipe,every", [("weixing", 1), ("weixing", 3), ("uer", 1)])
+@pytest.mark.parametrize(("recipe", "every"), [("weixing", 1), ("weixing", 3), ("uer", 1)])
 def test_captured_updates_are_the_plain_ones_bit_for_bit(tiny_shards, tapes, recipe, every):
     shards, steps = ShardSet(tiny_shards), 30
     plain, own = (Side(shards, recipe, every) for _ in range(2))
