@@ -111,6 +111,24 @@ def test_all_backends_give_the_same_candidates(model, text, backend) -> None:
         assert row[0] == other_row[0] | {"score": row[0]["score"]}
 
 
+@pytest.mark.parametrize("backend", ["torch", "compiled", "onnx"])
+def test_many_texts_in_one_pass_are_filled_as_each_alone(model, backend, monkeypatch) -> None:
+    chosen = model(backend)
+    texts = [*ASKED, "没有", *[text * 2 for text in ASKED], ASKED[0][:4] + "[MASK]"] * 3
+    passes = []
+    logits = chosen.backend.logits
+    monkeypatch.setattr(chosen.backend, "logits", lambda *given: (passes.append(len(given[1])), logits(*given))[1])
+    monkeypatch.setattr("weixing.inference.model.MOST_LOGITS", 5)
+    together = chosen.fill_rows(chosen.encode(texts), top_k=3)
+    asked = [text for text in texts if "[MASK]" in text]
+    assert sum(passes) == len(asked) > len(passes)
+    assert [len(lists) for lists in together] == [text.count("[MASK]") for text in texts]
+    for text, lists in zip(texts, together, strict=True):
+        for row, alone in zip(lists, by_mask(chosen.fill_mask(text, top_k=3)) if lists else [], strict=True):
+            assert [c["sequence"] for c in row] == [c["sequence"] for c in alone]
+            assert [c["score"] for c in row] == pytest.approx([c["score"] for c in alone], rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("backend", "precision"), [("torch", "bf16"), ("compiled", "bf16"), ("compiled", "int16"), ("onnx-int8", "int8")]
 )
@@ -118,8 +136,9 @@ def test_all_backends_give_the_same_candidates(model, text, backend) -> None:
 def test_scores_in_fewer_bits_are_close_to_float32(model, backend, precision, text) -> None:
     ids = model().encode([text])[0].astype(np.int64)
     places = np.flatnonzero(ids == model().vocabulary.mask_id)
-    exact = model("torch").backend.logits(ids[None], places[None])
-    own = model(backend, precision).backend.logits(ids[None], places[None])
+    text_alone = pad([ids], 0)
+    exact = model("torch").backend.logits(text_alone, places[None])
+    own = model(backend, precision).backend.logits(text_alone, places[None])
     assert own.dtype == torch.float32
     assert own.shape == exact.shape == (text.count("[MASK]"), 34)
     torch.testing.assert_close(own.softmax(1), exact.softmax(1), rtol=0, atol=2e-2)
@@ -129,10 +148,10 @@ def test_scores_in_fewer_bits_are_close_to_float32(model, backend, precision, te
 @pytest.mark.parametrize(("backend", "precision"), [*WAYS, ("torch", "bf16"), ("compiled", "bf16")])
 def test_what_was_returned_stays_what_it_was(model, backend, precision) -> None:
     chosen = model(backend, precision)
-    ids = chosen.encode([ASKED[0]])[0].astype(np.int64)[None]
-    places = np.flatnonzero(ids[0] == chosen.vocabulary.mask_id)[None]
+    ids = chosen.encode([ASKED[0]])[0]
+    places = np.flatnonzero(ids == chosen.vocabulary.mask_id)[None]
     texts = [pad(chosen.encode(TEXTS[start : start + 2]), chosen.vocabulary.pad_id) for start in (0, 2, 4)]
-    results = [chosen.backend.logits(ids, places).numpy()]
+    results = [chosen.backend.logits(pad([ids], 0), places).numpy()]
     for pooling in POOLINGS:
         for batches in (texts, texts[:1]):
             results += chosen.backend.pool(batches, pooling, lambda count: None)
@@ -143,7 +162,7 @@ def test_what_was_returned_stays_what_it_was(model, backend, precision) -> None:
         for alone in other:
             chosen.backend.pool([alone], pooling, lambda count: None)
     for _ in range(3):
-        chosen.backend.logits(np.roll(ids, 3), places)
+        chosen.backend.logits(pad([np.roll(ids, 3)], 0), places)
     for result, earlier in zip(results, before, strict=True):
         np.testing.assert_array_equal(result, earlier)
 
@@ -226,7 +245,7 @@ def test_after_an_error_the_model_still_works(folder, monkeypatch) -> None:
             with pytest.raises(ZeroDivisionError):
                 backend.pool([texts], "cls", lambda count: None)
             with pytest.raises(ZeroDivisionError):
-                backend.logits(ids, np.array([[1]]))
+                backend.logits(texts, np.zeros((len(ids), 1), np.int64))
     results: list[np.ndarray] = []
     # Were its memory lost, it would wait for ever.
     after = Thread(target=lambda: results.extend(backend.pool([texts], "cls", lambda count: None)), daemon=True)

@@ -20,7 +20,7 @@ def run(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
     backend: Annotated[str, typer.Option(help="As in `features`.")] = "auto",
-    precision: Annotated[str, typer.Option(help="As in `features`.")] = "float32",
+    precision: Annotated[str, typer.Option(help="As in `features`.")] = "auto",
     max_models: Annotated[int, typer.Option(min=1, help="In memory at a time.")] = 4,
     token_file: Annotated[Path | None, typer.Option(help=f"Bearer token to ask for; or set {TOKEN}.")] = None,
     allow_origin: Annotated[list[str] | None, typer.Option(help="CORS: whose pages may ask; repeatable.")] = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+import weixing
 from weixing.errors import UserError
 from weixing.formats.bert import bert_of, encoder_of
 from weixing.formats.huggingface import FILES_READ, import_model, import_source, require_masked_lm
@@ -23,9 +24,13 @@ from weixing.text.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
 from weixing.zoo import parse_shape
 
 SEED = 7  # of fresh weights
+BUILTIN = "builtin"
+BUILTIN_FOLDER = Path(weixing.__file__).parent / BUILTIN
+"""The model that comes with the package, in Hugging Face layout, its matrices in 8 bits."""
 ACCEPTED = (
     "a shape (2/128 … 12/768, tiny, mini, small, medium, base), a model folder in Hugging Face layout, "
-    "a run folder of `weixing pretrain`, or a hub id such as uer/chinese_roberta_L-8_H-512, @revision behind it or not"
+    "a run folder of `weixing pretrain`, builtin, or a hub id such as uer/chinese_roberta_L-8_H-512, @revision behind "
+    "it or not"
 )
 
 
@@ -147,8 +152,8 @@ def find_model_folder(name: str) -> Path:
             accepted=ACCEPTED,
             action=f"Make one of it: weixing convert {name} FOLDER --to hf",
         )
-    if name == "builtin":
-        raise UserError("this version comes without a built-in model", where=name, accepted=ACCEPTED)
+    if name == BUILTIN:
+        return BUILTIN_FOLDER
     # A path into a folder that exists (runs/tny) is a slip of the pen, not a hub id: nothing is downloaded for it.
     if not is_hub_id(name) or path.parent.is_dir():
         raise UserError(f"there is no model {name!r}", accepted=ACCEPTED)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from weixing.errors import UserError
 from weixing.files import read_json
+from weixing.formats.compact import restored
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 # transformers 4's TensorFlow models take model.safetensors before tf_model.h5, and then fail: beside one it has this
@@ -31,15 +32,19 @@ IN_ORDER = (WEIGHTS, WEIGHTS_INDEX, WEIGHTS_BESIDE_H5, OLD_WEIGHTS, OLD_WEIGHTS_
 
 
 def read_safetensors(file: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, on the CPU.
+    """Tensors of a safetensors file, on the CPU; those in 8 bits (`weixing.formats.compact`) in float32.
 
     Raises:
         UserError: the file is none, or damaged.
     """
     try:
-        return safetensors.torch.load_file(file)
+        tensors = safetensors.torch.load_file(file)
     except SafetensorError as error:
         raise UserError(f"these are no safetensors weights, or they are damaged: {error}", where=file) from None
+    try:
+        return restored(tensors)
+    except UserError as error:
+        raise UserError(error.what, where=file) from None
 
 
 def read_pickle(file: Path) -> dict[str, Tensor]:

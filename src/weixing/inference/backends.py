@@ -35,8 +35,8 @@ class Backend(Protocol):
     def pool(self, texts: Sequence[Padded], pooling: Pooling, on_batch: Callable[[int], None]) -> list[np.ndarray]:
         """Of each batch float32 [B, H] (``cls``, ``mean``) or [B, T, H] (``tokens``); `on_batch` hears B each time."""
 
-    def logits(self, ids: np.ndarray, places: np.ndarray) -> Tensor:
-        """Of one text, int64 [1, T], the scores at some places, int64 [1, M]: float32 [M, V]."""
+    def logits(self, texts: Padded, places: np.ndarray) -> Tensor:
+        """The scores at some places of texts, int64 [B, M]: float32 [B·M, V]."""
 
 
 def pooled(hidden: Tensor, lengths: np.ndarray, pooling: Pooling) -> np.ndarray:

@@ -50,10 +50,9 @@ class CompiledBackend:
         def work(batch: Padded) -> np.ndarray:
             ids, lengths = batch.ids, batch.lengths
             asked = np.zeros((len(ids), 1), np.int64) if pooling == "cls" else None
-            last = np.ascontiguousarray(np.broadcast_to(lengths[:, None], ids.shape))
             encoder = self._free.get()
             try:
-                encoder.forward(Rows.of(ids, kinds=batch.kinds, last=last, asked=asked))
+                encoder.forward(_rows_of(batch, asked))
                 hidden = encoder.exact.tensor
                 result = pooled(hidden.view(len(ids), -1, hidden.shape[1]), lengths, pooling)
             finally:
@@ -66,10 +65,15 @@ class CompiledBackend:
             return self.workers.map(work, texts)
 
     @torch.inference_mode()
-    def logits(self, ids: np.ndarray, places: np.ndarray) -> Tensor:
+    def logits(self, texts: Padded, places: np.ndarray) -> Tensor:
         """As in `Backend`."""
         encoder = self._free.get()
         try:
-            return masked_lm_logits(encoder, Rows.of(ids, asked=places))
+            return masked_lm_logits(encoder, _rows_of(texts, places))
         finally:
             self._free.put(encoder)
+
+
+def _rows_of(texts: Padded, asked: np.ndarray | None) -> Rows:
+    last = np.ascontiguousarray(np.broadcast_to(texts.lengths[:, None], texts.ids.shape))
+    return Rows.of(texts.ids, kinds=texts.kinds, last=last, asked=asked)

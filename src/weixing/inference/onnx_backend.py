@@ -59,11 +59,11 @@ class OnnxBackend:
         return results
 
     @torch.inference_mode()
-    def logits(self, ids: np.ndarray, places: np.ndarray) -> Tensor:
+    def logits(self, texts: Padded, places: np.ndarray) -> Tensor:
         """As in `Backend`."""
-        hidden = self._hidden("asked", Padded(ids, np.array([ids.shape[1]])), places)
+        hidden = self._hidden("asked", texts, places)
         head = cast(MaskedLanguageModelHead, self.bert.head)
-        return cast(Tensor, head(torch.from_numpy(hidden)[0], self.bert.encoder.embeddings.token.weight))
+        return cast(Tensor, head(torch.from_numpy(hidden).flatten(0, 1), self.bert.encoder.embeddings.token.weight))
 
     def _hidden(self, graph: Graph, batch: Padded, asked: np.ndarray | None = None) -> np.ndarray:
         with self._making:

@@ -34,22 +34,26 @@ class TorchBackend:
         """As in `Backend`."""
         results = []
         for batch in texts:
-            real = torch.from_numpy(batch.real).to(self.device)
-            first = torch.zeros_like(real[:, :1], dtype=torch.int64) if pooling == "cls" else None
-            # Without padding no mask is given, and the quickest attention kernel is taken.
-            attention = None if batch.real.all() else real
-            kinds = None if batch.firsts is None else torch.from_numpy(batch.kinds).to(self.device)
+            first = np.zeros((len(batch.ids), 1), np.int64) if pooling == "cls" else None
             with autocast(self.device, "bf16" if self.precision == "bf16" else "float32"):
-                hidden = self.encoder(torch.from_numpy(batch.ids).to(self.device), kinds, attention, keep=first)
+                hidden = self._hidden(batch, first)
             results.append(pooled(hidden.float(), batch.lengths, pooling))
             on_batch(len(batch.ids))
         return results
 
     @torch.inference_mode()
-    def logits(self, ids: np.ndarray, places: np.ndarray) -> Tensor:
+    def logits(self, texts: Padded, places: np.ndarray) -> Tensor:
         """As in `Backend`."""
-        text, keep = (torch.from_numpy(array).to(self.device) for array in (ids, places))
         with autocast(self.device, "bf16" if self.precision == "bf16" else "float32"):
-            hidden = self.encoder(text, keep=keep)
+            hidden = self._hidden(texts, places).flatten(0, 1)
             logits = cast(MaskedLanguageModelHead, self.head)(hidden, self.encoder.embeddings.token.weight)
-            return cast(Tensor, logits)[0].float().cpu()
+            return cast(Tensor, logits).float().cpu()
+
+    def _hidden(self, batch: Padded, keep: np.ndarray | None) -> Tensor:
+        """Hidden states [B, T, H], or [B, M, H] at the places to keep, [B, M]."""
+        # Without padding no mask is given, and the quickest attention kernel is taken.
+        real = None if batch.real.all() else batch.real
+        kinds = None if batch.firsts is None else batch.kinds
+        given = (None if array is None else torch.from_numpy(array).to(self.device) for array in (kinds, real, keep))
+        types, attention, places = given
+        return cast(Tensor, self.encoder(torch.from_numpy(batch.ids).to(self.device), types, attention, keep=places))

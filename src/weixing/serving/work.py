@@ -61,16 +61,12 @@ class FillMask:
         """As in `Task`."""
         if model.bert.head is None:
             raise no_masked_lm()
-        answers: list[Answer | UserError] = []
-        for text, row in zip(items, model.encode(items), strict=True):
-            try:
-                candidates = model.fill_mask(text, self.top_k)
-            except UserError as error:
-                answers.append(error)
-                continue
-            lists = candidates if isinstance(candidates[0], list) else [candidates]
-            answers.append(Answer(lists, len(row)))
-        return answers
+        rows = model.encode(items)
+        filled = model.fill_rows(rows, self.top_k, batch_tokens=batch_tokens)
+        return [
+            Answer(lists, len(row)) if lists else model.no_mask(text, row)
+            for text, row, lists in zip(items, rows, filled, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
