@@ -11,6 +11,7 @@ from weixing.formats import naming
 from weixing.formats.huggingface import FILES_READ, export_classifier, export_masked_lm
 from weixing.formats.naming import describe_model, load_encoder, load_masked_lm, weights_sha256
 from weixing.formats.weight_files import OLD_WEIGHTS, WEIGHTS
+from weixing.inference.model import Model
 from weixing.model.heads import Classifier, MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary, load_vocabulary
 
@@ -142,9 +143,19 @@ def test_what_is_no_name_of_a_model_is_refused_with_the_list_of_names_and_withou
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(naming, "download", lambda *_: pytest.fail("a download was tried"))
     (tmp_path / "runs").mkdir()
-    for name in ("huge", "runs/tny", "./runs/tny", "/nowhere/at/all", "a/b/c", "builtin"):
+    for name in ("huge", "runs/tny", "./runs/tny", "/nowhere/at/all", "a/b/c"):
         with pytest.raises(UserError, match=r"2/128 … 12/768.*model folder.*hub id"):
             load_masked_lm(name)
+
+
+def test_the_model_of_the_package_is_there_without_a_download_and_knows_the_capital(monkeypatch) -> None:
+    monkeypatch.setattr(naming, "download", lambda *_: pytest.fail("a download was tried"))
+    model, vocabulary = load_masked_lm("builtin")
+    assert vocabulary == load_vocabulary(None)
+    assert sum(file.stat().st_size for file in naming.BUILTIN_FOLDER.iterdir()) < 12e6
+    best = Model(model.eval(), vocabulary).fill_mask("中国的首都是[MASK]京。")[0]
+    assert best["token_str"] == "北"
+    assert best["score"] > 0.5
 
 
 def test_a_run_that_has_not_exported_and_an_empty_folder_are_told_apart(tmp_path: Path) -> None:

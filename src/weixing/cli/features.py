@@ -12,8 +12,8 @@ from weixing.errors import UserError
 
 
 def run(
-    model: Annotated[str, typer.Option("--model", "-m", help="Model folder, run folder, hub id, or shape.")],
     out: Annotated[Path, typer.Option(help="New .npy or .parquet (.npz with --pooling tokens).")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Model folder, run folder, hub id, shape.")] = "builtin",
     text: Annotated[str | None, typer.Argument(help="One text; or use --input.")] = None,
     source: Annotated[
         Path | None, typer.Option("--input", help="A text a line; .jsonl, .tsv; also .gz .zst .xz. Any size.")

@@ -10,7 +10,7 @@ from weixing.cli.ways import BACKEND_HELP, PRECISION_HELP, say_way
 
 def run(
     text: Annotated[str, typer.Argument(help="A text with one [MASK] or several.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Model folder, run folder, hub id, or shape.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Model folder, run folder, hub id, shape.")] = "builtin",
     top_k: Annotated[int, typer.Option(help="Candidates for each [MASK].")] = 5,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """The tokens that a model finds likeliest in the place of [MASK], with their probabilities.
 
-    Example: weixing fill-mask 中国的首都是[MASK]京。 --model runs/tiny
+    Example: weixing fill-mask 中国的首都是[MASK]京。    (by the model that comes with the package; or --model runs/tiny)
     """
     from weixing.inference.model import load
 
