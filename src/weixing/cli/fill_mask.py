@@ -18,7 +18,7 @@ def run(
 ) -> None:
     """The tokens that a model finds likeliest in the place of [MASK], with their probabilities.
 
-    Example: weixing fill-mask 中国的首都是[MASK]京。    (by the model that comes with the package; or --model runs/tiny)
+    Example: weixing fill-mask 中国的首都是[MASK]京。    (by the model of the package; or --model runs/tiny)
     """
     from weixing.inference.model import load
 
