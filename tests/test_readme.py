@@ -16,9 +16,8 @@ def test_the_tree_names_exactly_the_rooms_and_files_that_exist(readme):
     tree = re.search(r"```\nsrc/weixing/\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[1]
     named = set(re.findall(r"^  ([a-z_]+(?:\.py|/))", tree, re.MULTILINE))
     package = ROOT / "src" / "weixing"
-    exist = {path.name for path in package.glob("[a-z]*.py")} | {
-        f"{path.parent.name}/" for path in package.glob("*/__init__.py")
-    }
+    folders = {path.parent.name for name in ("__init__.py", "config.json") for path in package.glob(f"*/{name}")}
+    exist = {path.name for path in package.glob("[a-z]*.py")} | {f"{folder}/" for folder in folders}
     assert named == exist
     for folder in re.findall(r"^([a-z]+)/", tree, re.MULTILINE):
         assert (ROOT / folder).is_dir()

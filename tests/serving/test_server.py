@@ -28,6 +28,7 @@ CLIENTS = 8
 def test_a_signal_under_load_loses_no_request_that_was_taken(folders: dict[str, str], models: dict[str, Model]) -> None:
     """Every answer comes whole and right; what got none was never taken, by the server's own count."""
     command = [sys.executable, "-m", "weixing", "serve", "--model", f"m={folders['first']}", "--port", "0", "--json"]
+    command += ["--precision", "float32"]  # as the models beside which its answers are held
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         started = json.loads(process.stdout.readline())
