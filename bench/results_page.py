@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 
 from weixing.reporting.rendering import render
 from weixing.reporting.table import table
-from weixing.tasks.results import read_results
+from weixing.tasks.results import Result, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "bench" / "results" / "first_road"
@@ -29,11 +29,13 @@ BOUND, FROM_STEP = 0.15, 200  # how near the curve is to be, and from where on
 def collect(work: Path) -> None:
     """Copy what the page is written from; run.json names its folders without the work folder's own path."""
     for run in ("tiny", "curve"):
+        if not (work / run / "model").exists():
+            continue  # not yet finished there: what was collected before stays
         (DATA / run).mkdir(parents=True, exist_ok=True)
         shutil.copy(work / run / "metrics.jsonl", DATA / run)
         text = (work / run / "run.json").read_text(encoding="utf-8")
         (DATA / run / "run.json").write_text(text.replace(f"{work}/", ""), encoding="utf-8")
-    lines = [file.read_text(encoding="utf-8") for file in sorted((work / "tuned").glob("*/results.jsonl"))]
+    lines = [file.read_text(encoding="utf-8") for file in sorted((work / "grids").glob("*/results.jsonl"))]
     (DATA / "finetune.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
@@ -87,12 +89,24 @@ def plot_pretraining(path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def effort(results: list[Result]) -> str:
+    """Cells and hours of each task, as a table."""
+    by_task: dict[str, list[float]] = {}
+    for result in results:
+        by_task.setdefault(result.task, []).append(result.seconds)
+    rows = [f"| {task} | {len(seconds)} | {sum(seconds) / 3600:.1f} |" for task, seconds in by_task.items()]
+    hours = sum(map(sum, by_task.values())) / 3600
+    total = f"| together | {sum(map(len, by_task.values()))} | {hours:.1f} |"
+    return "\n".join(["| task | runs, both models | hours, one core |", "|---|---:|---:|", *rows, total])
+
+
 def page() -> str:
     """The whole page."""
     record = json.loads((DATA / "tiny" / "run.json").read_text(encoding="utf-8"))
     machine, recipe = record["machine"], record["settings"]["recipe"]
     last, evaluation = reports("tiny", "train_loss")[-1], reports("tiny", "eval_loss")[-1]
-    scores = render(table(read_results([DATA / "finetune.jsonl"])), "markdown")
+    results = read_results([DATA / "finetune.jsonl"])
+    scores = render(table(results), "markdown")
     rows = [
         f"| {r['step']:,} | {r['tokens'] / 1e6:.1f} | {r['eval_loss']:.3f} | {100 * r['eval_accuracy']:.1f} |"
         for r in reports("tiny", "eval_loss")
@@ -125,19 +139,19 @@ weixing pretrain --data full128 --eval-data heldout128 --model 2/128 --steps {re
 
 ## Fine-tuning
 
-Dev accuracy in percent; 3 epochs, batch 32, learning rate 3e-4, length 128, 3 seeds, score after the last epoch. The
-published row is the best of 18 settings with one seed each, from a model trained on 82 G positions
-(`src/weixing/reporting/published_scores.csv`); ours is one setting of a model that saw 0.04 % of that, so the two are
-not the same measure. Pretrained before the last layer's unneeded positions were left out and the loss was fused: the
-same mathematics, slower.
+The published grid: 3, 5, 8 epochs × batch 32, 64 × learning rate 3e-5, 1e-4, 3e-4, length 128, seed 7 (ocnli, tnews
+and iflytek: its nine cells of batch 32); then two more seeds of the best cell. The model has seen 0.05 % of the
+positions that the published one was trained on. Training data of lcqmc is not at hand, and that of iflytek is a part of
+it. One core.
 
 ```
-weixing finetune --model ./tiny --task book_review --data tasks --epochs 3 --batch-sizes 32 --learning-rates 3e-4 \\
-  --seeds 7,8,9 --out tuned/book_review-tiny
-weixing table tuned
+bench/first_road.sh DATA WORK
+weixing table WORK/grids
 ```
 
 {scores}
+{effort(results)}
+
 ## The loss curve of recipe `uer`
 
 UER-py itself (2/128, 8.2 MB corpus, 64 × 128, peak learning rate 1e-3, 1,000 steps, seed 7) beside recipe `uer`, layout
