@@ -20,8 +20,8 @@ def whole_numbers(text: str, option: str, least: int = 1) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def positive_numbers(text: str, option: str) -> list[float]:
-    """``3e-5,1e-4`` as numbers, none twice.
+def positive_numbers(text: str, option: str, *, distinct: bool = True) -> list[float]:
+    """``3e-5,1e-4`` as numbers, if `distinct` none twice.
 
     Raises:
         UserError: not a list of finite numbers above 0.
@@ -32,7 +32,7 @@ def positive_numbers(text: str, option: str) -> list[float]:
         numbers = [math.nan]
     if not all(0 < number < math.inf for number in numbers):
         raise _wrong(text, option, "numbers above 0, such as 1e-4 or 3e-5,1e-4")
-    return list(dict.fromkeys(numbers))
+    return list(dict.fromkeys(numbers)) if distinct else numbers
 
 
 def _wrong(text: str, option: str, accepted: str) -> UserError:

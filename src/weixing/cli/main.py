@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from weixing.cli import (
+    average,
     bench_inference,
     card,
     classify,
@@ -47,6 +48,7 @@ app.command("zoo")(zoo.run)
 app.command("vocab")(vocab.run)
 app.command("prepare")(prepare.run)
 app.command("pretrain")(pretrain.run)
+app.command("average")(average.run)
 app.command("convert")(convert.run)
 app.command("inspect")(inspect.run)
 app.command("tasks")(tasks.run)
