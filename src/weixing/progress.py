@@ -14,9 +14,21 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10.0  # between two plain lines where stderr is no terminal
 
 
+class _Voice:
+    """Whether this process speaks."""
+
+    silent = False
+
+
+def hush() -> None:
+    """Say nothing from now on: of several processes that do the same, another speaks."""
+    _Voice.silent = True
+
+
 def say(message: str) -> None:
     """Print one line of information to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    if not _Voice.silent:
+        print(message, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -39,7 +51,7 @@ class Progress:
     def __init__(self, name: str, *, total: float | None = None, unit: str = "", start: float = 0) -> None:
         self.name, self.total, self.unit, self.done, self.start = name, total, unit, start, start
         self._began = self._said = time.monotonic()
-        self._bar = _bar(total is not None, unit) if sys.stderr.isatty() else None
+        self._bar = _bar(total is not None, unit) if sys.stderr.isatty() and not _Voice.silent else None
         if self._bar:
             self._task = self._bar.add_task(name, total=total, completed=int(start), note="")
 

@@ -26,6 +26,7 @@ from weixing.training.batch import Batch, BatchMaker, masked_loss
 from weixing.training.gradients import AutogradGradients, make_gradients
 from weixing.training.optimizers import build_optimizers, set_learning_rates
 from weixing.training.pretraining import UNTIMED_STEPS, Run
+from weixing.training.ranks import ALONE
 from weixing.training.readings import Readings
 from weixing.training.runlog import read_metrics
 from weixing.training.settings import resumed_settings
@@ -100,7 +101,7 @@ def test_off_the_cpu_gradients_are_autograds_and_all_is_compiled_unless_that_is_
     with torch.device("meta"):
         model = MaskedLanguageModel(Shape(1, 64, len(tiny_vocabulary), 32))
     gradients = make_gradients(model, "float32", torch.device("meta"), dropout=0.25, micro_batch_size=ROWS,
-                               entries=None, compiled=compiled)  # fmt: skip
+                               entries=None, compiled=compiled, ranks=ALONE)  # fmt: skip
     assert isinstance(gradients, AutogradGradients)
     assert model.encoder.embeddings.dropout.p == 0.25
     for device in ("cpu", "meta"):
@@ -197,7 +198,7 @@ def test_a_run_looked_at_now_and_then_is_the_run_looked_at_in_every_step_stopped
     request.getfixturevalue("as_on_a_gpu")
     looks = []
     take = Readings.take
-    monkeypatch.setattr(Readings, "take", lambda self: (looks.append(len(self)), take(self))[1])
+    monkeypatch.setattr(Readings, "take", lambda self, ranks: (looks.append(len(self)), take(self, ranks))[1])
     train(tiny_shards, tmp_path / "seldom", **given)
     # Seven steps on, before a save, report or evaluation, and after the tenth step, from which on time is taken.
     assert np.cumsum([seen for seen in looks if seen]).tolist() == [7, 9, 10, 15, 18, 20, 27, 30, 36, 40]

@@ -110,7 +110,7 @@ def test_a_kill_while_a_checkpoint_is_written_falls_back_to_the_one_before(tiny_
 def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path, recipe, tolerance, monkeypatch):
     # By autograd in float64, where sums in another order differ by rounding alone (compiled gradients, in float32, have
     # this promise in test_gradients.py); dropout draws depend on the batch, so it is off.
-    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries, compiled):
+    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries, compiled, ranks):
         return AutogradGradients(model.double(), precision, micro_batch_size, entries)
 
     monkeypatch.setattr("weixing.training.pretraining.make_gradients", by_autograd)
@@ -129,10 +129,10 @@ def test_micro_batches_give_the_update_of_the_whole_batch(tiny_shards, tmp_path,
 @pytest.mark.parametrize("recipe", ["weixing", "uer"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_by_compiled_gradients_is_the_run_by_autograd(tiny_shards, tmp_path, recipe, workers, monkeypatch):
-    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries, compiled):
+    def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries, compiled, ranks):
         return AutogradGradients(model, precision, micro_batch_size, entries)
 
-    def compiled(model, precision, device, *, dropout, micro_batch_size, entries, compiled):
+    def compiled(model, precision, device, *, dropout, micro_batch_size, entries, compiled, ranks):
         return CompiledGradients(model, precision, Workers(workers), 0.0, micro_batch_size, entries)
 
     monkeypatch.setattr("weixing.model.encoder.Encoder.set_dropout", lambda self, dropout: None)
@@ -381,12 +381,6 @@ def test_wrong_options_are_refused_before_anything_is_made(
     with pytest.raises(UserError, match=message):
         train(tiny_shards, tmp_path / "run", **{"model": "2/64", "steps": 2, "batch_size": 4, **wrong})
     assert not (tmp_path / "run").exists()
-
-
-def test_several_processes_are_refused_until_they_are_built(tiny_shards, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="one device"):
-        train(tiny_shards, tmp_path / "run", model="2/64", steps=2, batch_size=4)
 
 
 def test_overwriting_never_deletes_what_the_run_is_made_from(tiny_corpus, tiny_vocabulary, tmp_path):

@@ -39,6 +39,7 @@ def run(
     """Pretrain a miniature on shards. Ctrl-C saves before it stops; --resume goes on as if never stopped.
 
     Example: weixing pretrain --data shards128 --model 2/128 --out runs/tiny --steps 20000
+    On many devices and hosts (docs/scale.md): torchrun --nproc-per-node 8 -m weixing pretrain …
     """
     from functools import partial
 
@@ -59,8 +60,10 @@ def run(
         device_name=device, resume=resume, overwrite=overwrite,
     )  # fmt: skip
     result = asdict(done)
-    stopped_by = result.pop("stopped_by")
-    if as_json:
+    stopped_by, rank = result.pop("stopped_by"), result.pop("rank")
+    if rank:
+        pass  # rank 0 tells
+    elif as_json:
         print(json.dumps(result))
     else:
         loss = f", loss {done.train_loss:.4f}" if done.train_loss is not None else ""

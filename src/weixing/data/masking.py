@@ -100,9 +100,12 @@ class Masking:
         """
         return self.choose(ids, self.draw(ids, generator), continues_word)
 
-    def draw(self, ids: Tensor, generator: torch.Generator, into: list[Tensor] | None = None) -> list[Tensor]:
-        """All that is random: uniform numbers, [B, T] each, written into the tensors `into` if these are given."""
-        places = into or [torch.empty(ids.shape, device=ids.device) for _ in range(4)]
+    def draw(
+        self, ids: Tensor, generator: torch.Generator, into: list[Tensor] | None = None, times: int = 1
+    ) -> list[Tensor]:
+        """All that is random: uniform numbers, [times · B, T] each, written into the tensors `into` if given."""
+        shape = (times * ids.shape[0], ids.shape[1])
+        places = into or [torch.empty(shape, device=ids.device) for _ in range(4)]
         return [place.uniform_(generator=generator) for place in places]
 
     def choose(self, ids: Tensor, draws: list[Tensor], continues_word: Tensor | None) -> MaskedRows:

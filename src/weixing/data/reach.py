@@ -1,5 +1,6 @@
 """Which vocabulary entries a set of rows reaches. Reads the rows once."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,15 +26,24 @@ class Reach:
     rarest: np.ndarray
 
 
-def reach_of(shards: ShardSet) -> Reach:
+def reach_of(
+    shards: ShardSet, share: slice | None = None, add_up: Callable[[Sequence[np.ndarray]], None] | None = None
+) -> Reach:
     """The entries that the rows of `shards` hold.
+
+    Args:
+        share: the rows that this process reads, where others read the rest; None: all.
+        add_up: adds up arrays, in place, over all these processes.
 
     Raises:
         UserError: they hold special tokens alone.
     """
     counts = np.zeros(len(shards.vocabulary), np.int64)
-    for start in range(0, len(shards), ROWS_AT_ONCE):
-        _count(shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, len(shards)))).ravel(), counts)
+    begin, end, _ = (share or slice(None)).indices(len(shards))
+    for start in range(begin, end, ROWS_AT_ONCE):
+        _count(shards.rows(np.arange(start, min(start + ROWS_AT_ONCE, end))).ravel(), counts)
+    if add_up:
+        add_up([counts])
     special = np.array(shards.vocabulary.special_ids)
     ordinary = np.setdiff1d(np.flatnonzero(counts), special)
     if not len(ordinary):

@@ -1,5 +1,6 @@
 """From the loader's rows to what a forward pass takes: masked on the device, with the attention the recipe asks for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,8 @@ class PlacedRows:
 
     Attributes:
         ids: int64 [B, T].
-        draws: uniform numbers, [B, T] each (`weixing.data.masking.Masking.draw`).
+        draws: uniform numbers, [ranks · B, T] each (`weixing.data.masking.Masking.draw`): those of the rows of all
+            ranks, so that a row is masked in the same way whatever their number.
         continues_word, padded, isolated: as in `ReadRows`.
     """
 
@@ -92,6 +94,10 @@ def masked_loss(model: MaskedLanguageModel, batch: Batch, entries: Tensor | None
     return model.loss(masked.ids, masked.positions, masked.labels, masked.weights, batch.seen, batch.positions, entries)
 
 
+Loss = Callable[[MaskedLanguageModel, Batch, Tensor | None], Tensor]
+"""Of a model, of one batch, among some vocabulary entries: `masked_loss` or compiled from it."""
+
+
 class BatchMaker:
     """Makes batches of one kind.
 
@@ -101,6 +107,7 @@ class BatchMaker:
         isolate: whether packed documents are kept apart (`weixing.data.borders`).
         device: where batches live.
         compiled: whether torch.compile may be used, which is done on a GPU: sixty small kernels become a few.
+        rank, ranks: this process among those that have rows of an update, as many each.
     """
 
     def __init__(
@@ -110,7 +117,10 @@ class BatchMaker:
         isolate: bool,
         device: torch.device,
         compiled: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
+        self._rank, self._ranks = rank, ranks
         self.vocabulary, self.masking, self.isolate, self.device = vocabulary, masking, isolate, device
         self._generator = torch.Generator(device)
         self._make = _make
@@ -141,13 +151,15 @@ class BatchMaker:
         words = rows.continues_word
         if words is not None:
             words = self._placed(words, into.continues_word if into else None)
-        draws = self.masking.draw(ids, self._generator.manual_seed(seed), into.draws if into else None)
+        draws = self.masking.draw(ids, self._generator.manual_seed(seed), into.draws if into else None, self._ranks)
         return into or PlacedRows(ids, draws, words, rows.padded, rows.isolated)
 
     def make(self, placed: PlacedRows) -> Batch:
         """What needs neither the host nor a generator."""
         border = self.vocabulary.cls_id if placed.isolated else None
-        return self._make(self.masking, placed.ids, placed.draws, placed.continues_word, border, placed.padded)
+        rows = len(placed.ids)
+        draws = [draw[self._rank * rows : (self._rank + 1) * rows] for draw in placed.draws]
+        return self._make(self.masking, placed.ids, draws, placed.continues_word, border, placed.padded)
 
     def _placed(self, tensor: Tensor, into: Tensor | None) -> Tensor:
         if into is None:

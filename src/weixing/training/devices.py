@@ -13,14 +13,21 @@ from weixing.errors import UserError
 Precision = Literal["bf16", "float32"]
 
 
-def pick_device(name: str | None = None) -> torch.device:
+def pick_device(name: str | None = None, local_rank: int | None = None) -> torch.device:
     """The device called `name` (``cpu``, ``cuda``, ``cuda:1``); by default CUDA if there is one, else the CPU.
+
+    Args:
+        local_rank: among several processes of this host, the number of the one that asks, which is that of its GPU.
 
     Raises:
         UserError: no such device here.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if local_rank is not None and name.startswith("cuda"):
+        if name != "cuda":
+            raise UserError(f"{name} for each of several processes", where="--device", accepted="cuda: one GPU each")
+        name = f"cuda:{local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -14,6 +14,7 @@ from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
 from weixing.training.batch import Batch, BatchMaker
 from weixing.training.devices import Precision, autocast
+from weixing.training.ranks import ALONE, Ranks
 
 EVALUATION_RATE = 0.15
 EVALUATION_SEED = 15
@@ -43,9 +44,17 @@ class HeldOut:
         self._masking, self._isolate = Masking(shards.vocabulary, rate=EVALUATION_RATE), isolate
 
     def evaluate(
-        self, model: MaskedLanguageModel, device: torch.device, precision: Precision, workers: Workers | None = None
+        self,
+        model: MaskedLanguageModel,
+        device: torch.device,
+        precision: Precision,
+        workers: Workers | None = None,
+        ranks: Ranks = ALONE,
     ) -> Evaluation:
-        """Evaluate `model`, which is left in the mode it was in, on several cores if `workers` are given."""
+        """Evaluate `model`, which is left in the mode it was in, on several cores if `workers` are given.
+
+        Each rank asks some of the questions, and all get the result.
+        """
         training = model.training
         model.eval()
 
@@ -53,9 +62,9 @@ class HeldOut:
             with torch.inference_mode():  # a setting of the thread's own
                 return self._batch(start, model, device, precision)
 
-        starts = range(0, len(self.shards), ROWS_AT_ONCE)
+        starts = range(0, len(self.shards), ROWS_AT_ONCE)[ranks.rank :: ranks.count]
         results = workers.map(evaluate, starts) if workers else [evaluate(start) for start in starts]
-        loss, correct, count = (math.fsum(values) for values in zip(*results, strict=True))
+        loss, correct, count = ranks.totals(*(math.fsum(result[number] for result in results) for number in range(3)))
         model.train(training)
         return Evaluation(loss / max(1.0, count), correct / max(1.0, count))
 

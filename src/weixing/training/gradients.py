@@ -1,10 +1,11 @@
-"""Two ways to the gradients of an update: autograd (any device), and compiled passes on every core of a CPU.
+"""Ways to the gradients of an update: autograd (any device), and compiled passes on every core of a CPU.
 
-Both leave the mean loss' gradient in each parameter's ``grad``, and both are tested to give the same.
+All leave the mean loss' gradient in each parameter's ``grad``, and are tested to give the same. On several ranks the
+mean is over the rows of all of them; autograd then is `weixing.training.replicas`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol, cast
 
@@ -19,11 +20,10 @@ from weixing.model.compiled.parallel import ParallelGradients
 from weixing.model.compiled.rows import Rows
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
-from weixing.training.batch import Batch, masked_loss
+from weixing.training.batch import Batch, Loss, masked_loss
 from weixing.training.devices import Precision, autocast, product_type
-
-Loss = Callable[[MaskedLanguageModel, Batch, Tensor | None], Tensor]
-"""Of a model, of one batch, among some vocabulary entries: `weixing.training.batch.masked_loss` or compiled from it."""
+from weixing.training.ranks import ALONE, Ranks
+from weixing.training.replicas import ReplicatedGradients
 
 CHUNK_NUMBERS = 1 << 19  # positions times hidden units of one pass: larger ones leave the cache
 
@@ -45,7 +45,11 @@ class GradientMaker(Protocol):
         """To be called after parameters were changed by anything but an optimizer that knows `copies`."""
 
     def __call__(self, batch: Batch, seed: int) -> Tensor:
-        """Fill ``grad`` of all parameters with the gradient of the mean loss; return the sum of the losses."""
+        """Fill ``grad`` of all parameters with the gradient of the mean loss over the rows of all ranks.
+
+        Returns:
+            The sum of the losses of this rank's rows.
+        """
 
     def clip(self, limit: float) -> Tensor:
         """Scale the gradients so that their L2 norm is at most `limit`; return the norm that it was."""
@@ -116,6 +120,7 @@ class CompiledGradients:
         dropout: of the encoder.
         micro_batch_size: most rows of one pass; it may take fewer.
         entries: vocabulary entries that can be predicted (`weixing.data.reach`), or None: all.
+        ranks: the processes that have rows of the update.
     """
 
     def __init__(
@@ -126,25 +131,29 @@ class CompiledGradients:
         dropout: float = 0.0,
         micro_batch_size: int = 1 << 30,
         entries: np.ndarray | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.workers: Workers | None = workers
+        self.ranks = ranks
         self.dropout, self.micro_batch_size = dropout, micro_batch_size
         self.hidden = model.encoder.shape.hidden
         self._parallel = ParallelGradients(
-            model, product_type(precision), workers, partial(MaskedLanguageModelPass, model), {TOKENS: entries}
-        )
+            model, product_type(precision), workers, partial(MaskedLanguageModelPass, model), {TOKENS: entries},
+            add_up=ranks.add_up if ranks.count > 1 else None,
+        )  # fmt: skip
         self.copies: Mapping[Tensor, np.ndarray] = self._parallel.weights.copies
         self.pieces: Mapping[Tensor, list[slice]] = self._parallel.weights.pieces
 
     def __call__(self, batch: Batch, seed: int) -> Tensor:
         """Fill ``grad``; `seed` decides what is dropped."""
         rows, labels, counts = compiled_rows(batch), batch.masked.labels.numpy(), batch.masked.weights.numpy()
-        predicted = max(1.0, float(counts.sum()))
+        predicted = max(1.0, self.ranks.totals(float(counts.sum()))[0])
         counts = counts / predicted
+        first_row = self.ranks.rank * len(batch)
 
         def work(one: MaskedLanguageModelPass, part: slice) -> float:
             return one.add_gradients(
-                rows.some(part), labels[part], counts[part], self.dropout, dropout_key(seed, part.start)
+                rows.some(part), labels[part], counts[part], self.dropout, dropout_key(seed, first_row + part.start)
             )
 
         at_once = min(self.micro_batch_size, max(1, CHUNK_NUMBERS // (rows.ids.shape[1] * self.hidden)))
@@ -187,13 +196,18 @@ def make_gradients(
     micro_batch_size: int,
     entries: np.ndarray | None,
     compiled: bool,
+    ranks: Ranks,
 ) -> GradientMaker:
     """The fastest way on `device`; `dropout` is set.
 
     Args:
         compiled: whether torch.compile may be used, which is done on a GPU.
+        ranks: the processes that have rows of the update.
     """
     if device.type == "cpu":
-        return CompiledGradients(model, precision, Workers(), dropout, micro_batch_size, entries)
+        return CompiledGradients(model, precision, Workers(), dropout, micro_batch_size, entries, ranks)
     model.encoder.set_dropout(dropout)
-    return AutogradGradients(model, precision, micro_batch_size, entries, compiled_loss() if compiled else masked_loss)
+    loss = compiled_loss() if compiled else masked_loss
+    if ranks.count > 1:
+        return ReplicatedGradients(model, precision, micro_batch_size, ranks, entries, loss)
+    return AutogradGradients(model, precision, micro_batch_size, entries, loss)

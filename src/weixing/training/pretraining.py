@@ -1,29 +1,26 @@
 """The pretraining loop: batch, forward, backward, update, report. Reads shards, writes a run folder.
 
 A step is one optimizer update. The loss is divided by the number of predicted positions of the whole update, so that
-micro-batches change nothing. What a step does is decided by the settings and the step's number alone, which is why a
-resumed run is the same run, bit for bit on one CPU.
+micro-batches and ranks change nothing. What a step does is decided by the settings and the step's number alone, so that
+a resumed run is the same run, bit for bit on one CPU.
 """
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from signal import SIGINT, SIGTERM
 
 import numpy as np
 import torch
 from torch.optim import Optimizer
 
-import weixing
 from weixing.data.loader import Loader, RowOrder
 from weixing.data.masking import Masking
 from weixing.data.reach import Reach, reach_of
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
-from weixing.files import read_json, write_json
 from weixing.model.compiled.workers import one_thread
 from weixing.model.heads import MaskedLanguageModel
 from weixing.progress import Progress, say
@@ -31,15 +28,16 @@ from weixing.text.vocabulary import Vocabulary
 from weixing.training.ahead import ReadAhead
 from weixing.training.batch import BatchMaker, ReadRows
 from weixing.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
-from weixing.training.devices import describe_machine, peak_flops_per_second
+from weixing.training.devices import peak_flops_per_second
 from weixing.training.evaluation import Evaluation, HeldOut
 from weixing.training.gradients import make_gradients
 from weixing.training.optimizers import build_optimizers, set_learning_rates
+from weixing.training.ranks import Ranks
 from weixing.training.readings import Reading, Readings
-from weixing.training.runlog import MetricsLog
+from weixing.training.runlog import MetricsLog, NoLog
 from weixing.training.schedules import warmup_hold_decay
-from weixing.training.settings import RUN_KIND, Settings, as_json
-from weixing.training.stopping import StopRequest, stop_request
+from weixing.training.settings import Settings
+from weixing.training.stopping import stop_request
 from weixing.training.update import CapturedUpdate, Update
 
 Export = Callable[[MaskedLanguageModel, Vocabulary, Path], None]
@@ -55,7 +53,10 @@ CHECKPOINTS_KEPT = 2
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a run came to. `tokens` counts positions fed, padding included; `stopped_by` is a signal's number."""
+    """What a run came to.
+
+    `tokens` counts positions fed, padding included; `stopped_by` is a signal's number; `rank` is this process.
+    """
 
     steps: int
     tokens: int
@@ -67,6 +68,7 @@ class Pretrained:
     peak_fraction: float
     output: str
     stopped_by: int | None = None
+    rank: int = 0
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Progressed:
 
 
 class Run:
-    """One pretraining run on one device.
+    """One pretraining run, on the device of this rank.
 
     Args:
         settings: everything that decides its course.
@@ -95,6 +97,7 @@ class Run:
         held_out: the rows to evaluate on, or None.
         device: where to run.
         export: writes the finished model into the run's folder ``model``.
+        ranks: the processes that train this model together.
     """
 
     def __init__(
@@ -106,32 +109,39 @@ class Run:
         held_out: ShardSet | None,
         device: torch.device,
         export: Export,
+        ranks: Ranks,
     ) -> None:
         recipe = settings.recipe
+        self.ranks = ranks
         self.settings, self.recipe, self.output, self.device = settings, recipe, output, device
         self.export = export
         self.vocabulary, self.sequence_length = shards.vocabulary, shards.manifest.sequence_length
         self.model = model.to(device)
         # What a model that goes on knows of other entries is left alone: `--init` keeps the whole vocabulary in play.
-        self.reach = reach_of(shards) if recipe.reached_only and not settings.init else None
+        self.reach: Reach | None = None
+        if recipe.reached_only and not settings.init:
+            self.reach = reach_of(shards, ranks.share(len(shards)), ranks.add_up)
         self.gradients = make_gradients(
             self.model, settings.precision, device, dropout=recipe.dropout,
             micro_batch_size=settings.micro_batch_size, entries=self.reach.entries if self.reach else None,
-            compiled=not settings.no_compile,
+            compiled=not settings.no_compile, ranks=ranks,
         )  # fmt: skip
         self.optimizers: Sequence[Optimizer] = build_optimizers(
             self.model, recipe, device, self.gradients.workers, self.gradients.copies, self.gradients.pieces
         )
-        self.loader = Loader(shards, RowOrder(len(shards), settings.seed, recipe.shuffle_window), recipe.batch_size)
+        order = RowOrder(len(shards), settings.seed, recipe.shuffle_window)
+        self.loader = Loader(shards, order, recipe.batch_size, ranks.rank, ranks.count)
         masking = Masking(
             self.vocabulary, rate=recipe.masking_rate, unit=recipe.masking_unit,
             drawn_from=self.reach.entries if self.reach else None, device=device,
         )  # fmt: skip
         self.batches = BatchMaker(
-            self.vocabulary, masking, recipe.isolate_documents, device, compiled=not settings.no_compile
-        )
+            self.vocabulary, masking, recipe.isolate_documents, device, compiled=not settings.no_compile,
+            rank=ranks.rank, ranks=ranks.count,
+        )  # fmt: skip
         update = Update(self.batches, self.gradients, self.optimizers, recipe.gradient_clip)
-        self._update = CapturedUpdate(update) if device.type == "cuda" and not settings.no_compile else update
+        captured = device.type == "cuda" and not settings.no_compile and ranks.count == 1
+        self._update = CapturedUpdate(update) if captured else update
         self.rows = ReadAhead(self._read, STEPS_READ_AHEAD[device.type])
         self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
         self.done = Progressed()
@@ -142,12 +152,12 @@ class Run:
 
     def train(self) -> Pretrained:
         """Train from the newest checkpoint, if there is one, to the last step; export the model."""
-        peak = peak_flops_per_second(self.device, self.settings.precision)
+        (peak,) = self.ranks.totals(peak_flops_per_second(self.device, self.settings.precision))
         # Nothing random may come between here and the first step: from now on the state is the checkpoint's.
         torch.manual_seed(self.settings.seed)
         self._resume()
         self.gradients.refresh()
-        self._log = MetricsLog(self.output, self.done.step)
+        self._log = MetricsLog(self.output, self.done.step) if self.ranks.first else NoLog()
         if not self.done.step:
             self.save()  # so that --init weights are pinned, and a run killed early can be resumed
         self.model.train()
@@ -162,17 +172,19 @@ class Run:
             Progress("pretrain", total=self.recipe.steps, unit="steps", start=self.done.step) as progress,
             one_thread(self.gradients.workers),
         ):
-            while self.done.step < self.recipe.steps and stop.signal is None:
+            asked = None
+            while self.done.step < self.recipe.steps and asked is None:
                 self._step()
                 if self._due(self.settings.report_every):
                     self._report(peak)
-                if self._save_due(time.monotonic() - last_save):
+                asked, save_due = self._agreed(stop.signal, self._save_due(time.monotonic() - last_save))
+                if save_due:
                     self.save()
                     last_save = time.monotonic()
                 if self._due(self.settings.evaluate_every):
                     self._evaluate()
                 progress.advance(1, self._note(peak))
-        return self._finish(stop, peak)
+        return self._finish(asked, peak)
 
     def _step(self) -> None:
         done = self.done
@@ -180,6 +192,8 @@ class Run:
             self._span = done.step, time.perf_counter()
         set_learning_rates(self.optimizers, self.learning_rate_factor(done.step))
         seed = _masking_seed(self.settings.seed, done.step)
+        if self.ranks.count > 1:  # autograd's dropout: other draws on each rank, which a checkpoint need not hold
+            torch.manual_seed(seed + self.ranks.rank)
         self._readings.add(done.step, self._update(self.rows(done.step), seed))
         done.step += 1
         if done.step - self._span[0] >= self._looks_every or done.step == self._timed_from:
@@ -190,7 +204,7 @@ class Run:
 
     def _look(self) -> None:
         """Take in what the steps have measured, for which the device is waited for."""
-        for reading in self._readings.take():
+        for reading in self._readings.take(self.ranks):
             self._stop_if_not_finite(reading)
             self.done.loss_sum += reading.loss
             self.done.predicted += reading.predicted
@@ -223,16 +237,30 @@ class Run:
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
         folder = self.output / "checkpoints"
         self._log.sync()
-        save_checkpoint(
-            folder, self.done.step, self.model, self.optimizers, progress, self.device, keep=CHECKPOINTS_KEPT
-        )
+        if self.ranks.first:
+            save_checkpoint(
+                folder, self.done.step, self.model, self.optimizers, progress, self.device, keep=CHECKPOINTS_KEPT
+            )
 
     def _resume(self) -> None:
-        saved = list_checkpoints(self.output / "checkpoints")
-        if saved:
+        """Put the newest checkpoint's state back, which rank 0 alone reads; all ranks have the same weights then."""
+
+        def load() -> Progressed | None:
+            saved = list_checkpoints(self.output / "checkpoints")
+            if not saved:
+                return None
             say(f"resuming from {saved[-1]}")
             step, progress = load_checkpoint(saved[-1], self.model, self.optimizers, self.device)
-            self.done = Progressed(step=step, **progress)
+            return Progressed(step=step, **progress)
+
+        self.done = self.ranks.by_first(load) or self.done
+        self.ranks.follow_first(self.model, self.optimizers if self.done.step else ())
+
+    def _agreed(self, signal: int | None, save_due: bool) -> tuple[int | None, bool]:
+        """A signal that any rank has got, and whether rank 0 is to save."""
+        votes = [signal == SIGINT, signal is not None, save_due and self.ranks.first]
+        interrupted, stopped, save = self.ranks.totals(*votes)
+        return (int(SIGINT if interrupted else SIGTERM) if stopped else None), bool(save)
 
     def _due(self, every: int) -> bool:
         return self.done.step % every == 0 or self.done.step == self.recipe.steps
@@ -266,7 +294,7 @@ class Run:
         self._settle()
         self._complete()
         result: Evaluation = self.held_out.evaluate(
-            self.model, self.device, self.settings.precision, self.gradients.workers
+            self.model, self.device, self.settings.precision, self.gradients.workers, self.ranks
         )
         self.done.evaluation = {"eval_loss": result.loss, "eval_accuracy": result.accuracy}
         self._log.write({"step": self.done.step, "tokens": self._tokens(self.done.step), **self.done.evaluation})
@@ -277,12 +305,13 @@ class Run:
         if self.reach:
             fill_unreached(self.model, self.reach)
 
-    def _finish(self, stop: StopRequest, peak: float) -> Pretrained:
+    def _finish(self, asked: int | None, peak: float) -> Pretrained:
         complete = self.done.step == self.recipe.steps
         if complete:
             self._complete()
             self.model.eval()
-            self.export(self.model.cpu(), self.vocabulary, self.output / "model")
+            model = self.model.cpu()
+            self.ranks.by_first(lambda: self.export(model, self.vocabulary, self.output / "model"))
         else:
             self.save()
             say(f"stopped after step {self.done.step:,}; go on with: weixing pretrain --out {self.output} --resume")
@@ -297,7 +326,8 @@ class Run:
             eval_accuracy=self.done.evaluation.get("eval_accuracy"),
             peak_fraction=self._peak_fraction(peak),
             output=str(self.output),
-            stopped_by=None if complete else stop.signal,
+            stopped_by=None if complete else asked,
+            rank=self.ranks.rank,
         )
 
     def _tokens(self, steps: int) -> int:
@@ -331,48 +361,6 @@ class Run:
             where=self.output,
             action=f"Start again with a lower --learning-rate. Last checkpoint: {saved[-1] if saved else 'none'}",
         )
-
-
-def write_run_record(settings: Settings, output: Path, device: torch.device) -> None:
-    """Write run.json: settings, machine, versions, when it began."""
-    record: dict[str, Any] = {
-        "kind": RUN_KIND,
-        "weixing": weixing.__version__,
-        "settings": as_json(settings),
-        "machine": describe_machine(device),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    write_json(output / "run.json", record)
-
-
-def note_resumption(output: Path, device: torch.device) -> None:
-    """Add this machine to run.json, and say so if it computes otherwise than the run's: then resuming is not exact.
-
-    Raises:
-        UserError: the run began on another kind of device, whose optimizers keep other states.
-    """
-    record = read_json(output / "run.json", "run.json of a run to resume")
-    machine, before = describe_machine(device), record["machine"]
-    if (began := _device_type(before)) not in (None, device.type):
-        raise UserError(
-            f"this run began on {began}, and its optimizers' states are of no use on {device.type}",
-            where=output / "run.json", accepted=f"--device {began}",
-            action=f"Resume it there; once it is finished, --init {output} starts a new run from its model",
-        )  # fmt: skip
-    if different := [key for key in ("device", "threads", "torch") if machine[key] != before.get(key)]:
-        changes = ", ".join(f"{key} {machine[key]} (before: {before.get(key)})" for key in different)
-        say(f"note: not bit for bit the run that was stopped: {changes}")
-    resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
-    write_json(output / "run.json", {**record, "resumed": [*record.get("resumed", []), resumed]})
-
-
-def _device_type(machine: dict[str, Any]) -> str | None:
-    """Of the machine of a run.json; None where an old one, which does not name it, leaves it open."""
-    if "type" in machine:
-        return str(machine["type"])
-    if "NVIDIA" in machine.get("device", ""):
-        return "cuda"
-    return "cpu" if machine.get("torch", "").endswith("+cpu") else None
 
 
 @torch.no_grad()

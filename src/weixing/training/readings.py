@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from weixing.training.ranks import ALONE, Ranks
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -29,10 +31,15 @@ class Readings:
         """Keep what a step measured, float32 [3]: loss, predicted, norm, wherever it is; no device is waited for."""
         self._unseen.append((step, measured))
 
-    def take(self) -> list[Reading]:
-        """All that were kept, oldest first; none is left."""
+    def take(self, ranks: Ranks = ALONE) -> list[Reading]:
+        """All that were kept, oldest first, losses and positions added up over the ranks; none is left."""
         unseen, self._unseen = self._unseen, []
         if not unseen:
             return []
-        values = torch.stack([measured for _, measured in unseen]).tolist()  # one copy, whatever the number of steps
-        return [Reading(step, *three) for (step, _), three in zip(unseen, values, strict=True)]
+        values = torch.stack([measured for _, measured in unseen]).cpu()  # one copy, whatever the number of steps
+        sums = ranks.sum(values[:, :2].double()).tolist()
+        norms = values[:, 2].tolist()
+        return [
+            Reading(step, loss, predicted, norm)
+            for (step, _), (loss, predicted), norm in zip(unseen, sums, norms, strict=True)
+        ]

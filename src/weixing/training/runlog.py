@@ -1,4 +1,4 @@
-"""The run folder's records: run.json and metrics.jsonl. Writes files."""
+"""metrics.jsonl, what a run reports as it goes. Writes that file."""
 
 import json
 import os
@@ -39,6 +39,19 @@ class MetricsLog:
         """The same, and close it."""
         self.sync()
         self._stream.close()
+
+
+class NoLog:
+    """What stands for a `MetricsLog` on ranks that do not write."""
+
+    def write(self, report: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Starting or resuming a run from options: opens shards, checks that all fits, makes the run folder."""
 
-import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from weixing.data.shards import ShardSet, check_same_vocabulary
 from weixing.errors import UserError
@@ -15,7 +17,9 @@ from weixing.progress import say
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.checkpoints import list_checkpoints
 from weixing.training.devices import Precision, pick_device, pick_precision
-from weixing.training.pretraining import Export, Pretrained, Run, note_resumption, write_run_record
+from weixing.training.pretraining import Export, Pretrained, Run
+from weixing.training.ranks import Ranks, joined
+from weixing.training.record import note_resumption, write_run_record
 from weixing.training.settings import Settings, new_settings, resumed_settings
 from weixing.zoo import Shape, parse_shape
 
@@ -43,46 +47,94 @@ def pretrain(
     Raises:
         UserError: anything wrong with options, shards, models or the output.
     """
-    _refuse_several_processes()
-    device = pick_device(device_name)
     if resume and overwrite:
         raise UserError("--resume goes on with a run, --overwrite replaces it", accepted="one of the two")
-    if resume:
-        settings = resumed_settings(output, given)
+    with joined(on_gpus=pick_device(device_name).type == "cuda") as ranks:
+        if resume:
+            parts = _to_resume(given, output, device_name, ranks)
+        else:
+            parts = _to_begin(given, output, load, device_name, overwrite, ranks)
+        try:
+            return Run(output=output, export=export, ranks=ranks, **vars(parts)).train()
+        except OSError:  # a full disk, most likely
+            if ranks.first and not list_checkpoints(output / "checkpoints"):
+                shutil.rmtree(output)  # there is nothing in it to go on from
+            raise
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a `Run` is made of on this rank."""
+
+    settings: Settings
+    model: MaskedLanguageModel
+    shards: ShardSet
+    held_out: ShardSet | None
+    device: torch.device
+
+
+def _to_resume(given: dict[str, Any], output: Path, device_name: str | None, ranks: Ranks) -> _Parts:
+    """Rank 0 alone reads the run folder, and notes in it that the run is resumed."""
+    settings = ranks.by_first(lambda: resumed_settings(output, given))
+
+    def prepare() -> _Parts:
         shards, held_out = _open(settings.data, "--data"), _open_held_out(settings.eval_data)
         hashes = (shards.manifest.sha256, held_out.manifest.sha256 if held_out else None)
         if hashes != (settings.data_sha256, settings.eval_data_sha256):
             raise UserError("these are not the shards that the run began with", where=settings.data)
-        model = MaskedLanguageModel(settings.shape)
+        _require_rows_for(settings, ranks)
+        return _Parts(settings, MaskedLanguageModel(settings.shape), shards, held_out, _device(device_name, ranks))
+
+    def note(device: torch.device) -> None:
         if not list_checkpoints(output / "checkpoints"):
             raise UserError(
                 "this run has no checkpoint to go on from", where=output, action="Start it again with --overwrite"
             )
-        note_resumption(output, device)
-    else:
-        require_new(output, overwrite)
+        note_resumption(output, device, ranks.count)
+
+    parts = ranks.together(prepare)
+    ranks.by_first(lambda: note(parts.device))
+    return parts
+
+
+def _to_begin(
+    given: dict[str, Any], output: Path, load: Load, device_name: str | None, overwrite: bool, ranks: Ranks
+) -> _Parts:
+    """Rank 0 alone makes the run folder."""
+
+    def prepare() -> _Parts:
+        device = _device(device_name, ranks)
+        if ranks.first:
+            require_new(output, overwrite)
         shards, held_out = _open(given["--data"], "--data"), _open_held_out(given["--eval-data"])
         model, settings = _new(given, shards, held_out, load, pick_precision(given["--precision"], device))
         if settings.recipe.layout != shards.manifest.layout:
             say(f"note: recipe {settings.recipe.name} was made for layout {settings.recipe.layout}, "
                 f"these shards have layout {shards.manifest.layout}")  # fmt: skip
+        _require_rows_for(settings, ranks)
         _require_inputs_elsewhere(output, settings)
+        return _Parts(settings, model, shards, held_out, device)
+
+    def make_folder(parts: _Parts) -> None:
         if output.exists():
             shutil.rmtree(output)
         output.mkdir(parents=True)
-        write_run_record(settings, output, device)
-    try:
-        return Run(settings, output, model, shards, held_out, device, export).train()
-    except OSError:  # a full disk, most likely
-        if not list_checkpoints(output / "checkpoints"):
-            shutil.rmtree(output)  # there is nothing in it to go on from
-        raise
+        write_run_record(parts.settings, output, parts.device, ranks.count)
+
+    parts = ranks.together(prepare)
+    ranks.by_first(lambda: make_folder(parts))
+    return parts
 
 
-def _refuse_several_processes() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+def _device(name: str | None, ranks: Ranks) -> torch.device:
+    return pick_device(name, ranks.local if ranks.count > 1 else None)
+
+
+def _require_rows_for(settings: Settings, ranks: Ranks) -> None:
+    if settings.recipe.batch_size % ranks.count:
         raise UserError(
-            f"{os.environ['WORLD_SIZE']} processes (torchrun)", accepted="one: this version trains on one device"
+            f"an update of {settings.recipe.batch_size} rows on {ranks.count} processes",
+            accepted="--batch-size a multiple of the number of processes, which have as many rows each",
         )
 
 

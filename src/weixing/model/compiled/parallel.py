@@ -1,7 +1,7 @@
 """Gradients of one model on several cores: each core runs passes over rows of its own, then the sums are joined."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
@@ -36,6 +36,7 @@ class ParallelGradients(Generic[Pass]):
         workers: the cores.
         make_pass: makes what computes on one core.
         chosen: see `Weights`.
+        add_up: adds up arrays, in place, with those of other processes that have rows of the same update.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class ParallelGradients(Generic[Pass]):
         workers: Workers,
         make_pass: Callable[[Weights, Gradients, Buffers], Pass],
         chosen: Mapping[str, np.ndarray | None] = MappingProxyType({}),
+        add_up: Callable[[Sequence[np.ndarray]], None] | None = None,
     ) -> None:
-        self.workers = workers
+        self.workers, self._add_up = workers, add_up
         self.weights = Weights(model, dtype, chosen)
         self.norm = 0.0
         of = self.weights.pieces
@@ -91,10 +93,11 @@ class ParallelGradients(Generic[Pass]):
             return results
 
         results = self.workers.map(work_off, range(len(shares)))
-        squares = self.workers.map(
-            lambda run: [self._join(name, part, len(shares)) for name, part in self._pieces[run]], self._runs()
-        )
-        self.norm = math.sqrt(math.fsum(square for run in squares for square in run))
+        squares = self._of_pieces(lambda name, part: self._join(name, part, len(shares)))
+        if self._add_up:
+            self._add_up([self._flat[0][name][part] for name, part in self._pieces])
+            squares = self._of_pieces(lambda name, part: float(sum_of_squares(self._flat[0][name][part])))
+        self.norm = math.sqrt(math.fsum(squares))
         return [result for some in results for result in some]
 
     def clip(self, limit: float) -> float:
@@ -108,6 +111,11 @@ class ParallelGradients(Generic[Pass]):
 
             self.workers.map(scale_run, self._runs())
         return self.norm
+
+    def _of_pieces(self, number: Callable[[str, slice], float]) -> list[float]:
+        """A number of each piece, made by all cores."""
+        runs = self.workers.map(lambda run: [number(*piece) for piece in self._pieces[run]], self._runs())
+        return [of_piece for run in runs for of_piece in run]
 
     def _runs(self) -> list[slice]:
         return evenly([part.stop - part.start for _, part in self._pieces], self.workers.count)

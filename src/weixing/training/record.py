@@ -1,0 +1,56 @@
+"""run.json: what a run was told to do, where it began, and where it was resumed. Reads and writes that file."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import weixing
+from weixing.errors import UserError
+from weixing.files import read_json, write_json
+from weixing.progress import say
+from weixing.training.devices import describe_machine
+from weixing.training.settings import RUN_KIND, Settings, as_json
+
+
+def write_run_record(settings: Settings, output: Path, device: torch.device, ranks: int = 1) -> None:
+    """Write run.json: settings, machine, number of processes, versions, when it began."""
+    record: dict[str, Any] = {
+        "kind": RUN_KIND,
+        "weixing": weixing.__version__,
+        "settings": as_json(settings),
+        "machine": {**describe_machine(device), "ranks": ranks},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(output / "run.json", record)
+
+
+def note_resumption(output: Path, device: torch.device, ranks: int = 1) -> None:
+    """Add this machine to run.json, and say so if it computes otherwise than the run's: then resuming is not exact.
+
+    Raises:
+        UserError: the run began on another kind of device, whose optimizers keep other states.
+    """
+    record = read_json(output / "run.json", "run.json of a run to resume")
+    machine, before = {**describe_machine(device), "ranks": ranks}, {"ranks": 1, **record["machine"]}
+    if (began := _device_type(before)) not in (None, device.type):
+        raise UserError(
+            f"this run began on {began}, and its optimizers' states are of no use on {device.type}",
+            where=output / "run.json", accepted=f"--device {began}",
+            action=f"Resume it there; once it is finished, --init {output} starts a new run from its model",
+        )  # fmt: skip
+    if different := [key for key in ("device", "threads", "torch", "ranks") if machine[key] != before.get(key)]:
+        changes = ", ".join(f"{key} {machine[key]} (before: {before.get(key)})" for key in different)
+        say(f"note: not bit for bit the run that was stopped: {changes}")
+    resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
+    write_json(output / "run.json", {**record, "resumed": [*record.get("resumed", []), resumed]})
+
+
+def _device_type(machine: dict[str, Any]) -> str | None:
+    """Of the machine of a run.json; None where an old one, which does not name it, leaves it open."""
+    if "type" in machine:
+        return str(machine["type"])
+    if "NVIDIA" in machine.get("device", ""):
+        return "cuda"
+    return "cpu" if machine.get("torch", "").endswith("+cpu") else None
