@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def run(
-    corpus: Annotated[list[str], typer.Argument(help="Files (.txt .jsonl, also .gz .zst .xz), folders, globs.")],
+    corpus: Annotated[
+        list[str],
+        typer.Argument(help="Files (.txt .jsonl, also .gz .zst .xz; .parquet .arrow), folders, globs; s3://…"),
+    ],
     out: Annotated[Path, typer.Option(help="New folder for the shards.")],
     seq_length: Annotated[int | None, typer.Option(help="Positions a row. Default: 128.")] = None,
     vocab: Annotated[str | None, typer.Option(help="vocab.txt, model folder or hub id. Default: built in.")] = None,
@@ -37,6 +40,8 @@ def run(
     """Text → token shards: memory-mapped uint16 rows with a manifest.
 
     Example: weixing prepare corpus/*.txt.gz --out shards128 --seq-length 128 --workers 2
+
+    Example: weixing prepare s3://corpora/news/ saved_dataset/train --out shards128
 
     Example: weixing prepare dataset.pt --from-uer --vocab google_zh_vocab.txt --out shards128
     """

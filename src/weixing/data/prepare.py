@@ -125,8 +125,10 @@ class _BlockTokenizer:
     def _bytes(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """The same ids without a string in between: a line break is white space, so the lines need not be cut out."""
         buffer = np.frombuffer(block.data, np.uint8)
-        ends = np.flatnonzero(buffer == ord("\n")) + 1
-        lines = np.concatenate([[0], ends, [len(buffer)]])  # the last one is empty, or unended
+        lines = block.offsets
+        if lines is None:
+            ends = np.flatnonzero(buffer == ord("\n")) + 1
+            lines = np.concatenate([[0], ends, [len(buffer)]])  # the last one is empty, or unended
         try:
             ids, offsets = self.tokenizer.encode_bytes(buffer, lines)
         except UnicodeDecodeError as error:

@@ -4,24 +4,25 @@ Opens the corpus files, for reading only, in threads of its own. Reads blocks of
 costs little Python; memory is bounded by the block size and the longest document. Knows nothing of tokens.
 """
 
-import glob
 import json
-import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from weixing.errors import UserError
+from weixing.text.arrow import tables
+from weixing.text.corpus_files import corpus_files, form_of
 from weixing.text.decompression import pieces
 
-ACCEPTED = "UTF-8 text (.txt) or JSON lines (.jsonl), each also .gz .zst .xz; folders and globs of them"
 BLOCK_BYTES = 2 << 20  # decompressed; a block ends with the first document that ends after so many
 
-_NAME = re.compile(r".*\.(txt|jsonl)(|\.gz|\.zst|\.xz)", re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -31,19 +32,22 @@ class Block:
 
     Args:
         data: lines, not yet known to be UTF-8; the last one of a file may be unended. Not empty.
-        form: how they hold documents: one a `line`; the lines up to a `blank-line`; a JSON `record` a line.
+        form: how they hold documents: one a `line`; the lines up to a `blank-line`; a JSON `record` a line; or a `row`
+            of a table, whose texts follow one another without anything between.
         file: where they are.
         start: how many bytes of the decompressed file come before them.
         first_line: the number of their first line, from 1; of records only.
         disk_bytes: how many bytes of the file had been read from disk when they were complete.
+        offsets: int64 [texts + 1], of rows only: where in `data` each text begins, and the last one ends.
     """
 
     data: bytes
-    form: Literal["line", "blank-line", "record"]
+    form: Literal["line", "blank-line", "record", "row"]
     file: Path
     start: int
     first_line: int
     disk_bytes: int
+    offsets: np.ndarray | None = None
 
     def documents(self) -> Iterator[str]:
         """The documents as strings; a blank one may come as any white space.
@@ -51,6 +55,8 @@ class Block:
         Raises:
             UserError: bytes that are not UTF-8, lines that are not {"text": …}.
         """
+        if self.offsets is not None:
+            return self._rows(self.offsets)
         try:
             text = self.data.decode()
         except UnicodeDecodeError as error:
@@ -64,6 +70,13 @@ class Block:
             case "blank-line":
                 return _paragraphs(lines)
         return iter(lines)
+
+    def _rows(self, offsets: np.ndarray) -> Iterator[str]:
+        try:
+            for start, end in pairwise(offsets.tolist()):
+                yield self.data[start:end].decode()
+        except UnicodeDecodeError as error:
+            raise self.not_utf8(error) from None
 
     def not_utf8(self, error: UnicodeDecodeError) -> UserError:
         """What to tell the user about an error of decoding `data`."""
@@ -82,10 +95,11 @@ class CorpusReader:
     start of a file is skipped. Iterating again starts again.
 
     Args:
-        sources: files, folders (searched recursively, hidden and other files in them passed over) and globs; read in
-            this order, the files of a folder or glob sorted by name.
+        sources: files, folders (searched recursively, hidden and other files in them passed over) and globs, here or
+            in a store (``s3://bucket/folder``); read in this order, the files of a folder or glob sorted by name.
         documents: in .txt files, ``line``: a document a line; or ``blank-line``: a sentence a line and an empty line
-            between documents, whose sentences are joined with \n. In .jsonl every record is a document.
+            between documents, whose sentences are joined with \n. In .jsonl every record is a document, in tables every
+            row.
 
     Attributes:
         files: the files, in reading order.
@@ -104,7 +118,7 @@ class CorpusReader:
         if documents not in ("line", "blank-line"):
             raise UserError(f"documents separated by {documents!r}", accepted="line, blank-line")
         self._form: Literal["line", "blank-line"] = documents
-        self.files = [file for source in sources for file in _files(source)]
+        self.files = [file for source in sources for file in corpus_files(source)]
         self.total_bytes = sum(file.stat().st_size for file in self.files)
         self._rewind()
 
@@ -160,8 +174,15 @@ class CorpusReader:
                     before, disk_before = self.bytes_read, self.disk_bytes_read
 
     def _blocks(self, file: Path) -> Iterator[Block]:
-        form: Literal["line", "blank-line", "record"] = "record" if _format(file) == "jsonl" else self._form
         start, line = 0, 1
+        if (kind := form_of(file)) in ("parquet", "arrow"):
+            for data, offsets, disk_bytes in tables(file, kind):
+                if data:
+                    yield Block(data, "row", file, start, line, disk_bytes, offsets)
+                start += len(data)
+                line += len(offsets) - 1
+            return
+        form: Literal["line", "blank-line", "record"] = "record" if kind == "jsonl" else self._form
         for data, disk_bytes in _whole_documents(pieces(file, BLOCK_BYTES), form):
             if start == 0 and data.startswith(_BYTE_ORDER_MARK):
                 start, data = len(_BYTE_ORDER_MARK), data.removeprefix(_BYTE_ORDER_MARK)
@@ -243,48 +264,3 @@ def _text(line: str) -> str:
     if "\\u" in line and re.search("[\ud800-\udfff]", text):
         raise _WrongRecord('"text" holds half a surrogate pair, which is no character')
     return text
-
-
-def _format(file: Path) -> str:
-    """What the name says: "txt", "jsonl", or "" if it is no corpus file's."""
-    match = _NAME.fullmatch(file.name.lower())
-    return match[1] if match else ""
-
-
-def _files(source: str | Path) -> list[Path]:
-    """The corpus files that a source names.
-
-    Raises:
-        UserError: none, or one of another format.
-    """
-    path = Path(source)
-    if path.is_dir():
-        files, what = _within(path), "the folder holds no corpus file"
-    elif path.exists():
-        files, what = [path] if _format(path) else [], f"a corpus file cannot end in {path.suffix!r}"
-    elif glob.has_magic(str(source)):
-        matches = map(Path, sorted(glob.glob(str(source), recursive=True)))
-        files = [file for match in matches for file in (_within(match) if match.is_dir() else [match])]
-        files, what = list(filter(_format, files)), "no corpus file has such a name"
-    else:
-        files, what = [], "there is no such corpus file or folder"
-    if not files:
-        raise UserError(what, where=source, accepted=ACCEPTED)
-    return files
-
-
-def _within(folder: Path) -> list[Path]:
-    """Corpus files in a folder and below, sorted by path; hidden files and folders are passed over.
-
-    Raises:
-        UserError: a folder that may not be read.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise UserError(f"cannot read the folder: {error.strerror}", where=error.filename)
-
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(filter(_format, found))

@@ -1,0 +1,72 @@
+"""Corpora in a store: files, folders and globs of an S3 server on loopback, the same documents as on disk."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from weixing.cli.main import run as weixing
+from weixing.errors import UserError
+from weixing.storage import place
+from weixing.text.corpus import CorpusReader
+
+server = pytest.importorskip("moto.server")
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket of a server of our own."""
+    from upath import UPath
+
+    with pytest.MonkeyPatch.context() as patch:
+        store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+        store.start()
+        host, port = store.get_host_and_port()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "two",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():  # fmt: skip
+            patch.setenv(name, value)
+        UPath("s3://corpora").mkdir()
+        yield "s3://corpora"
+        store.stop()
+
+
+def put(name: str, content: bytes) -> None:
+    place(name).write_bytes(content)
+
+
+def test_files_folders_and_globs_are_read_as_on_disk(bucket: str, tmp_path: Path):
+    put(f"{bucket}/a/one.txt", "甲\n乙\n".encode())
+    put(f"{bucket}/a/b/two.txt.gz", gzip.compress("丙\n".encode()))
+    put(f"{bucket}/a/three.jsonl", json.dumps({"text": "丁"}).encode())
+    put(f"{bucket}/a/.hidden.txt", "不读\n".encode())
+    put(f"{bucket}/a/readme.md", b"not a corpus")
+    assert list(CorpusReader([f"{bucket}/a/one.txt"])) == ["甲", "乙"]
+    assert sorted(CorpusReader([f"{bucket}/a"])) == sorted(["甲", "乙", "丙", "丁"])
+    assert list(CorpusReader([f"{bucket}/a/*.txt"])) == ["甲", "乙"]
+    assert list(CorpusReader([f"{bucket}/a/**/*.gz"])) == ["丙"]
+    reader = CorpusReader([f"{bucket}/a/one.txt"])
+    assert reader.total_bytes == len("甲\n乙\n".encode())
+
+
+def test_prepare_reads_from_a_store(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = "今天北京下雨，明天上海天晴。\n" * 50
+    put(f"{bucket}/p/corpus.txt", text.encode())
+    (tmp_path / "corpus.txt").write_text(text, encoding="utf-8")
+    for source, out in ((f"{bucket}/p/corpus.txt", "far"), (str(tmp_path / "corpus.txt"), "near")):
+        assert weixing(["prepare", source, "--out", str(tmp_path / out), "--json"]) == 0
+    rows = [(tmp_path / out / "rows-00000.bin").read_bytes() for out in ("far", "near")]
+    assert rows[0] == rows[1]
+    assert json.loads((tmp_path / "far" / "manifest.json").read_text())["sources"] == [f"{bucket}/p/corpus.txt"]
+
+
+def test_what_is_not_there_is_named(bucket: str, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    with pytest.raises(UserError, match="no such corpus file"):
+        CorpusReader([f"{bucket}/nothing.txt"])
+    with pytest.raises(UserError, match="no store can be opened"):
+        place("nosuch://bucket/file.txt")
+    assert weixing(["prepare", "s3://missing-bucket/a.txt", "--out", str(tmp_path / "out")]) == 2
+    assert "missing-bucket" in capsys.readouterr().err
