@@ -30,6 +30,17 @@ def run(
         Literal["line", "blank-line"] | None, typer.Option(help="What ends a document in .txt. Default: line.")
     ] = None,
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Store word borders (jieba) for masking.")] = False,
+    normalize: Annotated[Literal["nfc", "nfkc"] | None, typer.Option(help="Unicode form of the texts.")] = None,
+    min_chars: Annotated[int | None, typer.Option(help="Shortest document kept.")] = None,
+    max_chars: Annotated[int | None, typer.Option(help="Longest document kept.")] = None,
+    chinese_share: Annotated[float | None, typer.Option(help="Least Chinese share, 0 to 1.")] = None,
+    deduplicate: Annotated[
+        Literal["exact", "near"] | None, typer.Option(help="Leave out documents seen before; near: MinHash.")
+    ] = None,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(help="Leave out documents sharing 13 characters with this dev or test file. May be repeated."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="How many tokenize at a time. Default: 1.")] = None,
     from_uer: Annotated[
         bool, typer.Option("--from-uer", help="Read .pt datasets of UER-py's mlm processor; needs their --vocab.")
@@ -40,6 +51,8 @@ def run(
     """Text → token shards: memory-mapped uint16 rows with a manifest.
 
     Example: weixing prepare corpus/*.txt.gz --out shards128 --seq-length 128 --workers 2
+
+    Example: weixing prepare corpus.jsonl --exclude dev.tsv --exclude test.tsv --deduplicate near --out shards128
 
     Example: weixing prepare s3://corpora/news/ saved_dataset/train --out shards128
 
@@ -55,8 +68,12 @@ def run(
 
         if vocab is None:
             raise UserError("--from-uer without --vocab", accepted="the vocabulary that the dataset was made with")
-        decided = {"--documents": documents, "--whole-words": whole_words, "--workers": workers is not None,
-                   "--layout packed": layout == "packed"}  # fmt: skip
+        decided = {
+            "--documents": documents, "--whole-words": whole_words, "--workers": workers is not None,
+            "--layout packed": layout == "packed", "--normalize": normalize, "--min-chars": min_chars is not None,
+            "--max-chars": max_chars is not None, "--chinese-share": chinese_share is not None,
+            "--deduplicate": deduplicate, "--exclude": exclude,
+        }  # fmt: skip
         if pointless := [option for option, value in decided.items() if value]:
             raise UserError(
                 f"{', '.join(pointless)} with --from-uer: the dataset holds rows of tokens, cut by UER-py already",
@@ -66,8 +83,11 @@ def run(
             list(corpus), out, vocabulary=load_vocabulary(vocab), sequence_length=seq_length, overwrite=overwrite
         )
     else:
+        from weixing.data.cleaning import Cleaning
+        from weixing.data.excluding import read_excluded
         from weixing.data.prepare import prepare
 
+        grams, files = read_excluded(exclude) if exclude else (None, ())
         done = prepare(
             list(corpus),
             out,
@@ -77,6 +97,7 @@ def run(
             documents=documents or "line",
             whole_words=whole_words,
             workers=1 if workers is None else workers,
+            cleaning=Cleaning(normalize, min_chars, max_chars, chinese_share, grams, files, deduplicate),
             overwrite=overwrite,
         )
     if as_json:
@@ -86,3 +107,5 @@ def run(
         f"{done.documents:,} documents, {done.bytes_in / 1e6:.1f} MB → {done.rows:,} rows, "
         f"{done.tokens:,} tokens, in {done.seconds:.1f} s → {done.output}"
     )
+    if done.left_out:
+        print("left out: " + ", ".join(f"{count:,} {reason}" for reason, count in done.left_out.items()))

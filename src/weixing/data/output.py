@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,10 @@ from weixing.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparation did. `tokens` are positions without padding; `seconds_tokenizing` sums over the workers."""
+    """What a preparation did. `tokens` are positions without padding; `seconds_tokenizing` sums over the workers.
+
+    `left_out` counts the documents that cleaning left out, by reason.
+    """
 
     documents: int
     tokens: int
@@ -25,6 +29,7 @@ class Prepared:
     seconds: float
     seconds_tokenizing: float
     output: str
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 class ShardFolder:
@@ -53,7 +58,9 @@ class ShardFolder:
         self.tokens += int(np.count_nonzero(ids != self._vocabulary.pad_id))
         self._writer.write(ids, continues_word)
 
-    def finish(self, documents: int, bytes_in: int, sources: Sequence[Path]) -> None:
+    def finish(
+        self, documents: int, bytes_in: int, sources: Sequence[Path], cleaning: dict[str, Any] | None = None
+    ) -> None:
         """Write what comes last: the vocabulary, and the manifest that makes these files a folder of shards."""
         shards = self._writer.close()
         self._vocabulary.write(self._folder / "vocab.txt")
@@ -69,6 +76,7 @@ class ShardFolder:
             vocabulary_size=len(self._vocabulary),
             shards=shards,
             sources=tuple(map(str, sources)),
+            cleaning=cleaning,
         )
         write_json(self._folder / MANIFEST, asdict(manifest))
 

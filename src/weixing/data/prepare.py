@@ -6,15 +6,17 @@ on the number of workers. Reading and decompressing has a thread of its own (`we
 
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from weixing.data.cleaning import Cleaning
+from weixing.data.duplicates import Seen, keys_of
 from weixing.data.output import Prepared, new_shards, require_16_bits
 from weixing.data.packing import LONGEST_SEQUENCE, SHORTEST_PIECE, RowPacker
 from weixing.data.words import WordBorders
@@ -29,7 +31,19 @@ BLOCKS_AHEAD = 6  # read before a worker is free to tokenize them, or tokenized 
 CONTINUES_WORD = np.int32(1 << 16)  # flag above a 16-bit token id while rows are packed
 
 
-_Tokenized = tuple[np.ndarray, np.ndarray, float]  # values, offsets and seconds of a block
+class _Tokenized(NamedTuple):
+    """A block's documents as `values` with their `offsets`, what cleaning left out, and what tells duplicates."""
+
+    values: np.ndarray
+    offsets: np.ndarray
+    seconds: float
+    left_out: Counter[str]
+    keys: np.ndarray | None
+
+    def some(self, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values and offsets of the documents in `kept`, bool [documents], alone."""
+        lengths = np.diff(self.offsets)
+        return self.values[np.repeat(kept, lengths)], np.concatenate([[0], np.cumsum(lengths[kept])])
 
 
 def prepare(
@@ -42,6 +56,7 @@ def prepare(
     documents: Literal["line", "blank-line"] = "line",
     whole_words: bool = False,
     workers: int = 1,
+    cleaning: Cleaning = Cleaning(),  # noqa: B008  frozen
     overwrite: bool = False,
 ) -> Prepared:
     """Tokenize a corpus and pack it into the shards of a new folder.
@@ -55,7 +70,9 @@ def prepare(
         documents: what a document is in a .txt corpus: a line, or lines up to an empty one.
         whole_words: find and store word borders (needs jieba).
         workers: how many tokenize at a time: threads, for the compiled tokenizer holds no Python lock (parsing JSON
-            does, so for .jsonl two are little faster than one); with `whole_words` processes, for jieba is Python.
+            does, so for .jsonl two are little faster than one); with `whole_words` or `cleaning` processes, for these
+            are Python.
+        cleaning: what is done to the documents before.
 
     Raises:
         UserError: anything wrong with the corpus, the options or the output.
@@ -77,6 +94,8 @@ def prepare(
         dtype=np.int32 if whole_words else np.uint16,
     )  # fmt: skip
     count, seconds_tokenizing = 0, 0.0
+    seen = Seen(cleaning.deduplicate) if cleaning.deduplicate else None
+    left_out: Counter[str] = Counter()
     with (
         new_shards(Path(output), vocabulary, layout, sequence_length, words=whole_words, overwrite=overwrite) as shards,
         Progress("prepare", total=reader.total_bytes / 1e6, unit="MB of files") as progress,
@@ -85,36 +104,60 @@ def prepare(
         def write(rows: np.ndarray) -> None:
             shards.write(rows.astype(np.uint16, copy=False), rows >= CONTINUES_WORD if whole_words else None)
 
-        for values, offsets, seconds in _tokenized(reader, vocabulary, whole_words, workers):
+        for block in _tokenized(reader, vocabulary, whole_words, cleaning, workers):
+            values, offsets = block.values, block.offsets
+            if seen and block.keys is not None:
+                new = seen.new(block.keys)
+                values, offsets = block.some(new)
+                left_out["duplicate"] += int((~new).sum())
             write(packer.add(values, offsets))
             count += len(offsets) - 1
-            seconds_tokenizing += seconds
+            left_out += block.left_out
+            seconds_tokenizing += block.seconds
             rate = reader.bytes_read / 1e6 / max(time.monotonic() - began, 1e-9)
             progress.advance(reader.disk_bytes_read / 1e6 - progress.done, f"{rate:.1f} MB/s")
         write(packer.finish())
         if not count:
-            raise reader.empty()
-        shards.finish(count, reader.bytes_read, reader.files)
+            raise _nothing_left(left_out) if left_out else reader.empty()
+        record = cleaning.record(left_out) if cleaning else None
+        shards.finish(count, reader.bytes_read, reader.files, record)
     return Prepared(
-        count, shards.tokens, shards.rows, reader.bytes_read, time.monotonic() - began, seconds_tokenizing, str(output)
-    )
+        count, shards.tokens, shards.rows, reader.bytes_read, time.monotonic() - began, seconds_tokenizing, str(output),
+        record["left_out"] if record else {},
+    )  # fmt: skip
+
+
+def _nothing_left(left_out: Counter[str]) -> UserError:
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+    return UserError(
+        f"cleaning left nothing of the corpus: {counts}", accepted="at least one document",
+        action="Loosen --min-chars, --max-chars, --chinese-share, or look at what --exclude names",
+    )  # fmt: skip
 
 
 class _BlockTokenizer:
     """Tokenizes one block of documents; documents that come to no token at all are left out."""
 
-    def __init__(self, vocabulary: Vocabulary, whole_words: bool) -> None:
+    def __init__(self, vocabulary: Vocabulary, whole_words: bool, cleaning: Cleaning) -> None:
+        self.cleaning = cleaning
         self.tokenizer = Tokenizer(vocabulary, bulk=True)
         self.borders = WordBorders(self.tokenizer) if whole_words else None
 
     def __call__(self, block: Block) -> _Tokenized:
         began = time.monotonic()
-        if self.borders or block.form == "record":
+        left_out: Counter[str] = Counter()
+        keys = None
+        if self.cleaning:
+            texts, left_out = self.cleaning.kept(block.documents())
+            values, offsets = self._strings(texts)
+            keys = keys_of(texts, self.cleaning.deduplicate) if self.cleaning.deduplicate else None
+        elif self.borders or block.form == "record":
             values, offsets = self._strings(list(block.documents()))
         else:
             values, offsets = self._bytes(block)
-        kept = np.concatenate([[True], np.diff(offsets) > 0])
-        return values, offsets[kept], time.monotonic() - began
+        kept = np.diff(offsets) > 0
+        offsets = offsets[np.concatenate([[True], kept])]
+        return _Tokenized(values, offsets, time.monotonic() - began, left_out, None if keys is None else keys[kept])
 
     def _strings(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         ids, offsets = self.tokenizer.encode_batch(texts)
@@ -143,31 +186,34 @@ class _BlockTokenizer:
 _worker: _BlockTokenizer  # one a process, made by its initialiser
 
 
-def _start_worker(vocabulary: Vocabulary, whole_words: bool) -> None:
+def _start_worker(vocabulary: Vocabulary, whole_words: bool, cleaning: Cleaning) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent alone answers it
-    _worker = _BlockTokenizer(vocabulary, whole_words)
+    _worker = _BlockTokenizer(vocabulary, whole_words, cleaning)
 
 
 def _work(block: Block) -> _Tokenized:
     return _worker(block)
 
 
-def _tokenized(reader: CorpusReader, vocabulary: Vocabulary, whole_words: bool, workers: int) -> Iterator[_Tokenized]:
-    """Values, offsets and seconds of each block, in the corpus' order."""
+def _tokenized(
+    reader: CorpusReader, vocabulary: Vocabulary, whole_words: bool, cleaning: Cleaning, workers: int
+) -> Iterator[_Tokenized]:
+    """The blocks, in the corpus' order."""
+    settings = (vocabulary, whole_words, cleaning)
     blocks = reader.blocks(files_ahead=workers)
     if workers == 1:
-        yield from map(_BlockTokenizer(vocabulary, whole_words), blocks)
+        yield from map(_BlockTokenizer(*settings), blocks)
         return
     pool: Executor
     work: Callable[[Block], _Tokenized]
-    if whole_words:
+    if whole_words or cleaning:
         pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(vocabulary, whole_words)
+            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=settings
         )
         work = _work
     else:
-        pool, work = ThreadPoolExecutor(workers), _BlockTokenizer(vocabulary, whole_words)
+        pool, work = ThreadPoolExecutor(workers), _BlockTokenizer(*settings)
     # The workers never wait for this thread, and memory stays constant.
     waiting: deque[Future[_Tokenized]] = deque()
     try:

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -37,7 +37,10 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json says. `tokens` counts positions that hold no padding, [CLS] and [SEP] included."""
+    """What manifest.json says. `tokens` counts positions that hold no padding, [CLS] and [SEP] included.
+
+    `cleaning` is what `weixing.data.cleaning` did to the corpus; None: nothing.
+    """
 
     format_version: int
     layout: Layout
@@ -50,6 +53,7 @@ class Manifest:
     vocabulary_size: int
     shards: tuple[Shard, ...]
     sources: tuple[str, ...]
+    cleaning: dict[str, Any] | None = None
 
     @property
     def padding(self) -> int:
@@ -63,8 +67,9 @@ class Manifest:
 
     @cached_property
     def sha256(self) -> str:
-        """Identity of the rows: of everything but the names of the sources."""
+        """Identity of the rows: of everything but the names of the sources, and how the rows came to be."""
         identity = {**asdict(self), "sources": None}
+        del identity["cleaning"]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

@@ -105,6 +105,20 @@ def _amount(manifest: Manifest | None, language: Language) -> Said:
     )
 
 
+def _kept_out(manifest: Manifest | None, language: Language) -> Said:
+    """The files whose texts the corpus was cleared of."""
+    cleaning = manifest.cleaning if manifest else None
+    if not cleaning or not cleaning["exclude"]:
+        return None
+    named = ", ".join(f"`{file['file']}`" for file in cleaning["exclude"])
+    count = cleaning["left_out"]["excluded"]
+    return one_of(
+        language,
+        zh=f"与 {named} 有连续 13 个字符相同的 {count:,} 篇文档没有用于训练",
+        en=f"{counted(count, 'document')} that shared 13 characters in a row with {named} left out",
+    )
+
+
 def _rows_read(stage: Stage, language: Language) -> Said:
     recipe, corpus = stage.recipe, stage.corpus
     length = recipe.get("sequence_length")
@@ -217,6 +231,7 @@ def _hours(stage: Stage, language: Language) -> Said:
 _ROWS: tuple[tuple[str, str, Callable[[Stage, Language], Said]], ...] = (
     ("语料", "corpus", lambda stage, language: _corpus(stage.corpus, stage.settings.get("data"), language)),
     ("语料规模", "size of the corpus", lambda stage, language: _amount(stage.corpus, language)),
+    ("排除的测评文本", "evaluation texts kept out", lambda stage, language: _kept_out(stage.corpus, language)),
     ("行长（词元数；排列方式）", "row length, tokens (layout)", _rows_read),
     ("配方", "recipe", _number(lambda stage: stage.recipe.get("name"))),
     ("更新步数", "updates", _number(lambda stage: stage.report.get("step"), ",")),
