@@ -130,6 +130,18 @@ def test_any_number_of_workers_gives_the_same_bytes_and_counts(tmp_path: Path, m
     assert rows[0] == rows[1]
 
 
+def test_the_card_names_the_files_that_were_kept_out(tmp_path: Path):
+    options = ["--exclude", str(tmp_path / "dev.tsv"), "--out", str(tmp_path / "shards")]
+    assert weixing(["prepare", str(written(tmp_path)), *options]) == 0
+    run = tmp_path / "run"
+    options = ["--model", "1/64", "--steps", "2", "--batch-size", "2", "--out", str(run)]
+    assert weixing(["pretrain", "--data", str(tmp_path / "shards"), *options]) == 0
+    assert weixing(["card", "--model", str(run)]) == 0
+    card = (run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "1 document that shared 13 characters in a row with `dev.tsv` left out" in card
+    assert "与 `dev.tsv` 有连续 13 个字符相同的 1 篇文档没有用于训练" in card
+
+
 def test_what_cleaning_leaves_alone_has_the_rows_of_before(tmp_path: Path, capsys):
     source = written(tmp_path)
     for out, options in (("plain", []), ("cleaned", ["--min-chars", "1"])):

@@ -101,7 +101,10 @@ def run(
             overwrite=overwrite,
         )
     if as_json:
-        print(json.dumps(asdict(done), ensure_ascii=False))
+        result = asdict(done)
+        if not done.left_out:
+            del result["left_out"]  # nothing was cleaned
+        print(json.dumps(result, ensure_ascii=False))
         return
     print(
         f"{done.documents:,} documents, {done.bytes_in / 1e6:.1f} MB → {done.rows:,} rows, "
