@@ -139,6 +139,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def half_made(folder: Path) -> list[str]:
+    """Names of the outputs in `folder` that a process which was killed left unfinished."""
+    matches = (_HALF_MADE.fullmatch(entry.name) for entry in folder.iterdir())
+    return sorted(match[1] for match in matches if match and not _runs(int(match[2])))
+
+
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove what processes that were killed left half made in `folder`: of the output `name`, or of any."""
     for entry in list(folder.iterdir()):

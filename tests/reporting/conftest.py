@@ -14,7 +14,7 @@ from weixing.training.start import pretrain
 OPTIONS = (
     *("--data", "--model", "--init", "--recipe", "--steps", "--batch-size", "--micro-batch-size", "--learning-rate"),
     *("--matrix-learning-rate", "--masking-rate", "--masking-unit", "--shuffle-window", "--seed", "--precision"),
-    *("--no-compile", "--eval-data", "--report-every", "--eval-every", "--save-every"),
+    *("--no-compile", "--eval-data", "--report-every", "--eval-every", "--save-every", "--keep"),
 )
 
 

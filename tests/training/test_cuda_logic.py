@@ -37,7 +37,7 @@ from weixing.zoo import Shape
 OPTIONS = (
     *("--data", "--model", "--init", "--recipe", "--steps", "--batch-size", "--micro-batch-size", "--learning-rate"),
     *("--matrix-learning-rate", "--masking-rate", "--masking-unit", "--shuffle-window", "--seed", "--precision"),
-    *("--no-compile", "--eval-data", "--report-every", "--eval-every", "--save-every"),
+    *("--no-compile", "--eval-data", "--report-every", "--eval-every", "--save-every", "--keep"),
 )
 ROWS = 8
 

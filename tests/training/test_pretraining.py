@@ -31,7 +31,7 @@ from weixing.training.start import pretrain
 OPTIONS = (
     *("--data", "--model", "--init", "--recipe", "--steps", "--batch-size", "--micro-batch-size", "--learning-rate"),
     *("--matrix-learning-rate", "--masking-rate", "--masking-unit", "--shuffle-window", "--seed", "--precision"),
-    *("--no-compile", "--eval-data", "--report-every", "--eval-every", "--save-every"),
+    *("--no-compile", "--eval-data", "--report-every", "--eval-every", "--save-every", "--keep"),
 )
 
 
@@ -200,6 +200,7 @@ def test_the_run_folder_holds_what_the_contract_says(tiny_shards, tmp_path):
     assert reports[-1]["tokens"] == done.tokens == 30 * 4 * 32
     assert [r["step"] for r in read_metrics(tmp_path / "run") if "eval_loss" in r] == [15, 30]
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == [
+        "step-0000015",  # the first evaluation, so the best until then
         "step-0000020",
         "step-0000030",
     ]

@@ -27,6 +27,7 @@ def run(
     report_every: Annotated[int | None, typer.Option(help="Steps between reports.")] = None,
     eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations.")] = None,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints. Default: 10 minutes.")] = None,
+    keep: Annotated[int | None, typer.Option(help="Newest checkpoints kept, beside the best. Default: 3.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
     no_compile: Annotated[
@@ -54,6 +55,7 @@ def run(
         "--masking-unit": masking_unit, "--shuffle-window": shuffle_window, "--seed": seed,
         "--precision": precision, "--no-compile": no_compile or None, "--eval-data": eval_data,
         "--report-every": report_every, "--eval-every": eval_every, "--save-every": save_every,
+        "--keep": keep,
     }  # fmt: skip
     done = pretrain(
         given, out, load=load_masked_lm, export=partial(export_masked_lm, overwrite=True),

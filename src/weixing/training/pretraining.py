@@ -27,7 +27,7 @@ from weixing.progress import Progress, say
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.ahead import ReadAhead
 from weixing.training.batch import BatchMaker, ReadRows
-from weixing.training.checkpoints import list_checkpoints, load_checkpoint, save_checkpoint
+from weixing.training.checkpoints import Checkpoints, list_checkpoints
 from weixing.training.devices import peak_flops_per_second
 from weixing.training.evaluation import Evaluation, HeldOut
 from weixing.training.gradients import make_gradients
@@ -48,7 +48,6 @@ UNTIMED_STEPS = 10  # start-up, left out of tokens_per_second
 STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 50}
 STEPS_READ_AHEAD = {"cpu": 0, "cuda": 2}  # on a CPU the thread would take a core from the step
 SECONDS_BETWEEN_SAVES = 600.0
-CHECKPOINTS_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,8 @@ class Progressed:
     train_loss: float = math.nan  # of the last report
     grad_norm: float = math.nan
     evaluation: dict[str, float] = field(default_factory=dict)
+    best_step: int | None = None  # of the evaluations
+    best_loss: float = math.inf
 
 
 class Run:
@@ -144,6 +145,7 @@ class Run:
         self._update = CapturedUpdate(update) if captured else update
         self.rows = ReadAhead(self._read, STEPS_READ_AHEAD[device.type])
         self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
+        self.checkpoints = Checkpoints(output / "checkpoints", settings.keep)
         self.done = Progressed()
         self._readings = Readings()
         self._looks_every = STEPS_BETWEEN_LOOKS[device.type]
@@ -235,23 +237,18 @@ class Run:
         """Write a checkpoint of the state as it is."""
         self._settle()
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
-        folder = self.output / "checkpoints"
         self._log.sync()
         if self.ranks.first:
-            save_checkpoint(
-                folder, self.done.step, self.model, self.optimizers, progress, self.device, keep=CHECKPOINTS_KEPT
+            self.checkpoints.save(
+                self.done.step, self.model, self.optimizers, progress, self.device, self.done.best_step
             )
 
     def _resume(self) -> None:
         """Put the newest checkpoint's state back, which rank 0 alone reads; all ranks have the same weights then."""
 
         def load() -> Progressed | None:
-            saved = list_checkpoints(self.output / "checkpoints")
-            if not saved:
-                return None
-            say(f"resuming from {saved[-1]}")
-            step, progress = load_checkpoint(saved[-1], self.model, self.optimizers, self.device)
-            return Progressed(step=step, **progress)
+            found = self.checkpoints.load(self.model, self.optimizers, self.device)
+            return Progressed(step=found[0], **found[1]) if found else None
 
         self.done = self.ranks.by_first(load) or self.done
         self.ranks.follow_first(self.model, self.optimizers if self.done.step else ())
@@ -299,6 +296,9 @@ class Run:
         self.done.evaluation = {"eval_loss": result.loss, "eval_accuracy": result.accuracy}
         self._log.write({"step": self.done.step, "tokens": self._tokens(self.done.step), **self.done.evaluation})
         say(f"step {self.done.step:,}: held-out loss {result.loss:.4f}, accuracy {result.accuracy:.4f}")
+        if result.loss < self.done.best_loss:
+            self.done.best_step, self.done.best_loss = self.done.step, result.loss
+            self.save()
 
     def _complete(self) -> None:
         """Fill in the vocabulary entries that no row reaches; training never reads them."""

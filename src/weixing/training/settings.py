@@ -8,6 +8,7 @@ from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.files import read_json
 from weixing.recipes import Recipe, recipe_for
+from weixing.training.checkpoints import KEEP
 from weixing.training.devices import Precision
 from weixing.zoo import Shape, parse_shape
 
@@ -25,6 +26,7 @@ class Settings:
         micro_batch_size: rows of one forward pass; an update may take several.
         no_compile: whether a GPU does without torch.compile.
         report_every, evaluate_every: in steps; save_every: in steps, None: every ten minutes.
+        keep: how many of the newest checkpoints stay; a resumed run may have another number.
     """
 
     data: str
@@ -41,6 +43,7 @@ class Settings:
     evaluate_every: int
     save_every: int | None
     no_compile: bool = False
+    keep: int = KEEP
 
     def options(self) -> dict[str, Any]:
         """The settings under the names of the command line's options."""
@@ -64,6 +67,7 @@ class Settings:
             "--report-every": self.report_every,
             "--eval-every": self.evaluate_every,
             "--save-every": self.save_every,
+            "--keep": self.keep,
         }
 
 
@@ -105,17 +109,15 @@ def new_settings(
         evaluate_every=_given(given, "--eval-every", max(1, steps // 10)),
         save_every=given["--save-every"],
         no_compile=bool(given["--no-compile"]),
+        keep=_given(given, "--keep", KEEP),
     )
     _check(settings, shards, held_out)
     return settings
 
 
 def _check(settings: Settings, shards: ShardSet, held_out: ShardSet | None) -> None:
+    _check_counts(settings)
     options = settings.options()
-    for option in ("--steps", "--batch-size", "--micro-batch-size", "--shuffle-window", "--report-every",
-                   "--eval-every", "--save-every"):  # fmt: skip
-        if options[option] is not None and options[option] < 1:
-            raise UserError(f"{option} {options[option]}", accepted="1 or more")
     if settings.recipe.batch_size % settings.micro_batch_size:
         raise UserError(
             f"--micro-batch-size {settings.micro_batch_size}",
@@ -140,6 +142,14 @@ def _check(settings: Settings, shards: ShardSet, held_out: ShardSet | None) -> N
             )  # fmt: skip
 
 
+def _check_counts(settings: Settings) -> None:
+    options = settings.options()
+    for option in ("--steps", "--batch-size", "--micro-batch-size", "--shuffle-window", "--report-every",
+                   "--eval-every", "--save-every", "--keep"):  # fmt: skip
+        if options[option] is not None and options[option] < 1:
+            raise UserError(f"{option} {options[option]}", accepted="1 or more")
+
+
 def resumed_settings(run: Path, given: dict[str, Any]) -> Settings:
     """Settings of the run in folder `run`; options that were `given` must be those of the run.
 
@@ -154,6 +164,9 @@ def resumed_settings(run: Path, given: dict[str, Any]) -> Settings:
     settings = Settings(**{**stored, "recipe": Recipe(**recipe), "shape": Shape(**stored["shape"])})
     shape = parse_shape(str(given["--model"]))
     given = {**given, "--model": shape.name if shape else given["--model"]}
+    if given.get("--keep") is not None:
+        settings = replace(settings, keep=given["--keep"])
+        _check_counts(settings)
     options = settings.options()
     different = [
         f"{option} {_plain(value)} (the run: {options[option]})"

@@ -10,7 +10,7 @@ from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.model.heads import MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary
-from weixing.training.checkpoints import STATE, WEIGHTS
+from weixing.training.checkpoints import STATE, WEIGHTS, check_files
 from weixing.training.pretraining import fill_unreached
 from weixing.training.settings import resumed_settings
 
@@ -26,6 +26,7 @@ def model_at(checkpoint: Path) -> tuple[MaskedLanguageModel, Vocabulary]:
     Raises:
         UserError: no run around it, the run's shards are gone, or its weights cannot be read.
     """
+    check_files(checkpoint)
     run = checkpoint.resolve().parents[1]
     settings = resumed_settings(run, {"--model": None})
     shards = ShardSet(Path(settings.data))
