@@ -1,6 +1,7 @@
-"""UserError: the one exception for wrong input or options. Nothing else lives here.
+"""UserError, for wrong input or options, and RanksError, for processes that lost each other. Nothing else lives here.
 
-The command line prints it as one message and exits with code 2; a library caller may catch it as a ValueError.
+The command line prints them as one message and exits with code 2 or 1; a library caller may catch the first as a
+ValueError.
 """
 
 from pathlib import Path
@@ -33,6 +34,10 @@ class UserError(ValueError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Sent to another process, it arrives as it is."""
         return _user_error, (self.what, self.where, self.accepted, self.action)
+
+
+class RanksError(RuntimeError):
+    """Of several processes that train one model, others ended or stood still: which, and at which step."""
 
 
 def _user_error(what: str, where: str | Path | None, accepted: str | None, action: str | None) -> UserError:

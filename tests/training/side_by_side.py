@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from weixing.data.shards import ShardSet
-from weixing.errors import UserError
+from weixing.errors import RanksError, UserError
 from weixing.formats.huggingface import export_masked_lm
 from weixing.formats.naming import load_masked_lm
 from weixing.training import pretraining
@@ -44,6 +45,7 @@ class Side:
 
     process: Any
     results: Any
+    stderr: Path
     answer: dict[str, Any] = field(default_factory=dict)
 
     def wait(self, deadline: float) -> None:
@@ -60,32 +62,40 @@ class Side:
             raise AssertionError(f"{self.process.name} still ran after {SECONDS} seconds")
 
     @property
+    def said(self) -> str:
+        """What it has written to stderr."""
+        return self.stderr.read_text(encoding="utf-8")
+
+    @property
     def value(self) -> Any:
         """What it returned."""
-        assert "value" in self.answer, self.answer
+        assert "value" in self.answer, (self.answer, self.said)
         return self.answer["value"]
 
 
-def start(count: int, work: Callable[..., Any], *arguments: Any, **named: Any) -> list[Side]:
-    """Start `count` processes that call ``work(*arguments, **named)``, each with its rank in its environment."""
+def start(
+    count: int, work: Callable[..., Any], *arguments: Any, environment: Any = None, only: Any = None, **named: Any
+) -> list[Side]:
+    """Start processes that call ``work(*arguments, **named)``, each with its rank in its environment.
+
+    Args:
+        count: of ranks; `only`: those that are started, if not all.
+        environment: more variables, for all of them.
+    """
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(["tests.training.warmed"])
-    sides, port = [], free_port()
-    for rank in range(count):
+    place = {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), **(environment or {})}
+    sides = []
+    for rank in range(count) if only is None else only:
         here, there = forks.Pipe(duplex=False)
-        variables = {
-            "RANK": rank,
-            "WORLD_SIZE": count,
-            "LOCAL_RANK": rank,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
-        }
+        variables = {**place, "RANK": rank, "LOCAL_RANK": rank}
+        stderr = Path(tempfile.mkstemp(suffix=f".rank{rank}")[1])
         process = forks.Process(
-            target=_one, args=(there, variables, work, arguments, named), name=f"rank {rank}", daemon=True
+            target=_one, args=(there, variables, stderr, work, arguments, named), name=f"rank {rank}", daemon=True
         )
         process.start()
         there.close()
-        sides.append(Side(process, here))
+        sides.append(Side(process, here, stderr))
     return sides
 
 
@@ -102,24 +112,29 @@ def run(count: int, work: Callable[..., Any], *arguments: Any, **named: Any) -> 
     return [side.value for side in finish(start(count, work, *arguments, **named))]
 
 
-def _one(results: Any, variables: dict[str, Any], work: Callable[..., Any], arguments: Any, named: Any) -> None:
+def _one(
+    results: Any, variables: dict[str, Any], stderr: Path, work: Callable[..., Any], arguments: Any, named: Any
+) -> None:
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_APPEND), 2)
     pretraining.peak_flops_per_second = lambda *_: 1e12  # measuring it takes longer than these runs
     os.environ.update({name: str(value) for name, value in variables.items()})
     try:
         results.send({"value": work(*arguments, **named)})
-    except UserError as error:
+    except (UserError, RanksError) as error:
         results.send({"error": str(error)})
     except BaseException:
         results.send({"trace": traceback.format_exc()})
         raise
 
 
-def train(output: Path, *, resume: bool = False, export: bool = False, **given: Any) -> dict[str, Any]:
+def train(
+    output: Path, *, resume: bool = False, export: bool = False, stall_seconds: float = 600.0, **given: Any
+) -> dict[str, Any]:
     """A run on this process' rank; what it came to."""
     options = {option: given.pop(option.removeprefix("--").replace("-", "_"), None) for option in OPTIONS}
     assert not given, given
     done = pretrain(
-        options, output, load=load_masked_lm, device_name="cpu", resume=resume,
+        options, output, load=load_masked_lm, device_name="cpu", resume=resume, stall_seconds=stall_seconds,
         export=partial(export_masked_lm, overwrite=True) if export else lambda *_: None,
     )  # fmt: skip
     return vars(done)

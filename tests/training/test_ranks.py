@@ -55,15 +55,6 @@ def test_dropout_of_compiled_passes_is_the_same_on_any_number_of_processes(tiny_
     assert losses(tmp_path / "2") == pytest.approx(losses(tmp_path / "1"), rel=1e-5)
 
 
-def test_an_error_of_one_process_is_told_by_all(tiny_shards, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "mine").touch()  # only rank 0 looks there
-    sides = finish(start(2, train, tmp_path / "run", **given(tiny_shards)))
-    for side in sides:
-        assert "rank 0 on " in side.answer["error"]
-        assert "never replaced" in side.answer["error"]
-
-
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(tiny_shards, tmp_path):
     for side in finish(start(3, train, tmp_path / "run", **given(tiny_shards))):
         assert "8 rows on 3 processes" in side.answer["error"]
@@ -71,7 +62,7 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(tiny_shards, tmp_path):
 
 
 def test_a_run_goes_on_with_another_number_of_processes_in_the_same_order(tiny_shards, tmp_path):
-    options = given(tiny_shards, save_every=20)
+    options = given(tiny_shards, save_every=20, eval_every=STEPS)
     train(tmp_path / "whole", **options)
     for before, after in ((2, 1), (1, 2)):
         output = tmp_path / f"{before} to {after}"
@@ -84,7 +75,7 @@ def test_a_run_goes_on_with_another_number_of_processes_in_the_same_order(tiny_s
 
 
 def test_a_run_of_two_processes_that_is_killed_goes_on_to_the_same_losses(tiny_shards, tmp_path):
-    options = given(tiny_shards, save_every=20)
+    options = given(tiny_shards, save_every=20, eval_every=STEPS)
     run(2, train, tmp_path / "whole", **options)
     finish(start(2, train_until_killed, tmp_path / "killed", 33, **options))
     run(2, train, tmp_path / "killed", resume=True)

@@ -31,7 +31,7 @@ from weixing.cli import (
     zoo,
 )
 from weixing.cli import demo as demo_verb
-from weixing.errors import UserError
+from weixing.errors import RanksError, UserError
 
 app = typer.Typer(
     name="weixing",
@@ -69,13 +69,13 @@ app.command("serve")(serve.run)
 _UsageError: Any = typer.BadParameter.__base__
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, code: int = 2) -> int:
     print(f"weixing: {message}", file=sys.stderr)
-    return 2
+    return code
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command line (default: the process's own) and return its exit code: 0, 2, 130 or 143.
+    """Run one command line (default: the process's own) and return its exit code: 0, 1, 2, 130 or 143.
 
     An exception that gets out of here is a fault of the program, which no user can mend.
     """
@@ -84,6 +84,8 @@ def run(arguments: list[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except UserError as error:
         return _fail(str(error))
+    except RanksError as error:
+        return _fail(str(error), 1)
     except _UsageError as error:
         if not error.format_message():  # `weixing` alone: its help, already printed
             return 2

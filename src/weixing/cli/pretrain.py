@@ -33,6 +33,9 @@ def run(
     no_compile: Annotated[
         bool, typer.Option("--no-compile", help="No torch.compile on a GPU (a CPU has none).")
     ] = False,
+    stall_timeout: Annotated[
+        float, typer.Option(help="Seconds after which processes that stand still end, and say which.")
+    ] = 600.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -59,7 +62,7 @@ def run(
     }  # fmt: skip
     done = pretrain(
         given, out, load=load_masked_lm, export=partial(export_masked_lm, overwrite=True),
-        device_name=device, resume=resume, overwrite=overwrite,
+        device_name=device, resume=resume, overwrite=overwrite, stall_seconds=stall_timeout,
     )  # fmt: skip
     result = asdict(done)
     stopped_by, rank = result.pop("stopped_by"), result.pop("rank")

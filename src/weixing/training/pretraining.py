@@ -192,6 +192,7 @@ class Run:
         done = self.done
         if self._span is None:
             self._span = done.step, time.perf_counter()
+        self.ranks.at(done.step, "computing")
         set_learning_rates(self.optimizers, self.learning_rate_factor(done.step))
         seed = _masking_seed(self.settings.seed, done.step)
         if self.ranks.count > 1:  # autograd's dropout: other draws on each rank, which a checkpoint need not hold
@@ -238,6 +239,7 @@ class Run:
         self._settle()
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
         self._log.sync()
+        self.ranks.at(self.done.step, "saving")
         if self.ranks.first:
             self.checkpoints.save(
                 self.done.step, self.model, self.optimizers, progress, self.device, self.done.best_step
@@ -289,6 +291,7 @@ class Run:
         if self.held_out is None:
             return
         self._settle()
+        self.ranks.at(self.done.step, "evaluating")
         self._complete()
         result: Evaluation = self.held_out.evaluate(
             self.model, self.device, self.settings.precision, self.gradients.workers, self.ranks
@@ -310,6 +313,7 @@ class Run:
         if complete:
             self._complete()
             self.model.eval()
+            self.ranks.at(self.done.step, "exporting")
             model = self.model.cpu()
             self.ranks.by_first(lambda: self.export(model, self.vocabulary, self.output / "model"))
         else:

@@ -7,9 +7,9 @@ for which everything here does nothing.
 import os
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -21,10 +21,11 @@ from torch.optim import Optimizer
 
 from weixing.errors import UserError
 from weixing.progress import hush
+from weixing.training.meeting import Hello, keeps_store, meet
+from weixing.training.watch import Watch
 
 PIECE_BYTES = 16 << 20  # of one message: while one is on its way, the next is packed
-# Longer than any save or export, for which the other ranks wait.
-PATIENCE = timedelta(minutes=30)
+PATIENCE_SECONDS = 1800.0  # of torch itself, which must outlast the watch
 
 Value = TypeVar("Value")
 
@@ -37,11 +38,13 @@ class Ranks:
         rank: its number, from 0; rank 0 alone writes and speaks.
         count: of processes.
         local: its number among those of its host, which is the GPU that it takes.
+        watch: sees to it that none of them stands still unseen.
     """
 
     rank: int = 0
     count: int = 1
     local: int = 0
+    watch: Watch | None = field(default=None, compare=False)
 
     @property
     def first(self) -> bool:
@@ -55,8 +58,17 @@ class Ranks:
     def sum(self, values: Tensor) -> Tensor:
         """`values` of all ranks added up, in place, on the device that they are on."""
         if self.count > 1:
-            dist.all_reduce(values)
+            with self._waiting():
+                dist.all_reduce(values)
         return values
+
+    def at(self, step: int, doing: str) -> None:
+        """Let the others know what this rank does, at which step."""
+        if self.watch:
+            self.watch.at(step, doing)
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        return self.watch.waiting() if self.watch else nullcontext()
 
     def totals(self, *numbers: float) -> list[float]:
         """Each number added up over the ranks, in float64; the same bits on every rank."""
@@ -73,7 +85,8 @@ class Ranks:
             assert work is not None
             underway.append((work, flat, some))
         for work, flat, some in underway:
-            work.wait()
+            with self._waiting():
+                work.wait()
             summed, at = flat.numpy(), 0
             for array in some:
                 array[:] = summed[at : at + len(array)]
@@ -90,12 +103,14 @@ class Ranks:
             return _Place(tensor.shape, tensor.dtype)
 
         message = [_replaced(value, Tensor, taken_out) if self.first else None]
-        dist.broadcast_object_list(message, src=0)
+        with self._waiting():
+            dist.broadcast_object_list(message, src=0)
         sent = iter(tensors)
 
         def put_in(place: _Place) -> Tensor:
             own = next(sent) if self.first else torch.empty(place.shape, dtype=place.dtype)
-            dist.broadcast(own.detach().cpu().contiguous() if self.first else own, src=0)
+            with self._waiting():
+                dist.broadcast(own.detach().cpu().contiguous() if self.first else own, src=0)
             return own
 
         return _replaced(message[0], _Place, put_in)
@@ -114,7 +129,8 @@ class Ranks:
         except (UserError, OSError) as raised:
             error = raised
         whats: list[tuple[str, str] | None] = [None] * self.count
-        dist.all_gather_object(whats, (socket.gethostname(), str(error)) if error else None)
+        with self._waiting():
+            dist.all_gather_object(whats, (socket.gethostname(), str(error)) if error else None)
         for rank, what in enumerate(whats):
             if what:
                 host, said = what
@@ -177,14 +193,16 @@ def _packs(arrays: Sequence[np.ndarray], most: int) -> Iterator[list[np.ndarray]
 
 
 @contextmanager
-def joined(on_gpus: bool) -> Iterator[Ranks]:
+def joined(facts: Callable[[Ranks], Mapping[str, str]], stall_seconds: float) -> Iterator[Ranks]:
     """Within the context, this process is one of those that were launched together (torchrun), or one alone.
 
     Args:
-        on_gpus: whether each rank computes on a GPU.
+        facts: what must be the same on all ranks (`weixing.training.facts`), ``device`` among them.
+        stall_seconds: how long no rank may move before all end.
 
     Raises:
-        UserError: the others cannot be reached.
+        UserError: the others cannot be reached, `facts` raises one on any rank, or facts differ.
+        RanksError: another rank has ended.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -193,8 +211,25 @@ def joined(on_gpus: bool) -> Iterator[Ranks]:
     ranks = Ranks(int(os.environ["RANK"]), count, int(os.environ.get("LOCAL_RANK", "0")))
     if not ranks.first:
         hush()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=PATIENCE)
-    try:
-        yield ranks
-    finally:
+    session = meet(ranks.rank, count, _hello(facts, ranks))
+    on_gpus = session.members[0].facts["device"] == "cuda"
+    hosts = [member.host for member in session.members]
+    with Watch(ranks.rank, hosts, session.store, stall_seconds, keeps_store(ranks.rank)) as watch:
+        try:
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if on_gpus else "gloo", store=session.store, rank=ranks.rank, world_size=count,
+                timeout=timedelta(seconds=max(PATIENCE_SECONDS, 2 * stall_seconds)),
+            )  # fmt: skip
+            yield replace(ranks, watch=watch)
+        except BaseException as error:
+            if (explained := watch.explained(error)) is not error:
+                raise explained from error
+            raise
         dist.destroy_process_group()
+
+
+def _hello(facts: Callable[[Ranks], Mapping[str, str]], ranks: Ranks) -> Hello:
+    try:
+        return Hello(socket.gethostname(), facts(ranks))
+    except (UserError, OSError) as error:
+        return Hello(socket.gethostname(), {}, str(error))

@@ -17,6 +17,7 @@ from weixing.progress import say
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.checkpoints import list_checkpoints
 from weixing.training.devices import Precision, pick_device, pick_precision
+from weixing.training.facts import facts_of
 from weixing.training.pretraining import Export, Pretrained, Run
 from weixing.training.ranks import Ranks, joined
 from weixing.training.record import note_resumption, write_run_record
@@ -35,6 +36,7 @@ def pretrain(
     device_name: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    stall_seconds: float = 600.0,
 ) -> Pretrained:
     """Start a run, or go on with one.
 
@@ -43,13 +45,22 @@ def pretrain(
         output: the run folder.
         load: reads the model that ``--init`` names.
         export: writes the finished model.
+        stall_seconds: how long several processes may stand still, before they end and say which one is behind it.
 
     Raises:
         UserError: anything wrong with options, shards, models or the output.
+        RanksError: another process of the run has ended.
     """
     if resume and overwrite:
         raise UserError("--resume goes on with a run, --overwrite replaces it", accepted="one of the two")
-    with joined(on_gpus=pick_device(device_name).type == "cuda") as ranks:
+
+    def facts(ranks: Ranks) -> dict[str, str]:
+        data, eval_data = given["--data"], given["--eval-data"]
+        rows = None if resume and not data else _open(data, "--data")
+        options = {**given, "--resume": resume or None, "--overwrite": overwrite or None}
+        return facts_of(options, rows, _open_held_out(eval_data), _device(device_name, ranks))
+
+    with joined(facts, stall_seconds) as ranks:
         if resume:
             parts = _to_resume(given, output, device_name, ranks)
         else:
