@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 import typer
 
 from weixing.tasks.rows import Kind
-from weixing.tasks.tuning import Tuning
+from weixing.tasks.tuning import Contrast, SentencePooling, Tuning
 
 
 def run(
-    model: Annotated[str, typer.Option(help="Zoo name (untrained), folder or hub id.")],
+    model: Annotated[str, typer.Option(help="Shape, folder or hub id.")],
     out: Annotated[Path, typer.Option(help="Folder for results and best model.")],
-    task: Annotated[str | None, typer.Option(help="sentiment, pairs, or a folder in --data.")] = None,
+    task: Annotated[str | None, typer.Option(help="sentiment, pairs, similarity, or one in --data.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of task folders. See: weixing tasks.")] = None,
     train: Annotated[Path | None, typer.Option(help="Own file: TSV, CSV, JSON lines or BIO.")] = None,
     dev: Annotated[Path | None, typer.Option(help="Own dev file, the same.")] = None,
@@ -40,6 +40,8 @@ def run(
     teacher: Annotated[list[str] | None, typer.Option(help="Fine-tuned model to learn from. May be repeated.")] = None,
     teacher_weight: Annotated[float, typer.Option(help="Its share of the loss, 0 to 1.")] = Tuning.teacher_weight,
     temperature: Annotated[float, typer.Option(help="Divides both sides' logits.")] = Tuning.temperature,
+    contrast: Annotated[Contrast, typer.Option(metavar="KIND", help="simcse, cosent or in-batch.")] = "cosent",
+    pooling: Annotated[SentencePooling, typer.Option(metavar="KIND", help="Of similarity: mean or cls.")] = "mean",
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N. Default: CUDA if any.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
@@ -56,21 +58,28 @@ def run(
     """
     from weixing.cli.lists import positive_numbers, whole_numbers
     from weixing.progress import say
-    from weixing.tasks.cells import GRIDS, grid
+    from weixing.tasks.cells import GRIDS, SIMILARITY, grid
+    from weixing.tasks.contrastive import open_similarity
     from weixing.tasks.grid import run_grid
     from weixing.tasks.named import open_task
     from weixing.tasks.rows import Layout
     from weixing.text.vocabulary import load_vocabulary
     from weixing.training.devices import pick_device, pick_precision
 
-    lists = GRIDS[named]
+    layout = Layout(text, text_pair, label, kind, label_separator)
+    tuning = Tuning(layer_decay, r_drop, tuple(teacher or ()), teacher_weight, temperature, patience)
+    similarity = None
+    if task == SIMILARITY and not data:
+        opened, similarity = open_similarity(train, dev, layout, tuning, contrast, pooling)
+        lists = GRIDS[SIMILARITY]
+    else:
+        opened, lists = open_task(task, data, train, dev, layout), GRIDS[named]
     cells = grid(
         whole_numbers(epochs, "--epochs") if epochs else lists.epochs,
         whole_numbers(batch_sizes, "--batch-sizes") if batch_sizes else lists.batch_sizes,
         positive_numbers(learning_rates, "--learning-rates") if learning_rates else lists.learning_rates,
         whole_numbers(seeds, "--seeds", least=0),
     )
-    opened = open_task(task, data, train, dev, Layout(text, text_pair, label, kind, label_separator))
     if opened.data_note:
         say(f"{opened.name}: {opened.data} data: {opened.data_note}")
     chosen = pick_device(device)
@@ -83,7 +92,8 @@ def run(
         device=chosen,
         precision=pick_precision(precision, chosen),
         max_length=max_length,
-        tuning=Tuning(layer_decay, r_drop, tuple(teacher or ()), teacher_weight, temperature, patience),
+        tuning=tuning,
+        similarity=similarity,
         search=search,
         threads=threads,
         processes=processes,

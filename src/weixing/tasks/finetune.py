@@ -68,7 +68,7 @@ class Outcome:
         seconds: of training and dev evaluation.
     """
 
-    model: AnyClassifier
+    model: AnyClassifier | Encoder
     predictions: Predictions
     metric: str
     score: float
@@ -82,7 +82,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """An epoch that may be the one that counts; `weights` are a copy, or None if the model still has them."""
 
     epoch: int
@@ -127,7 +127,7 @@ def fine_tune(
     warmup_steps = int(WARMUP_SHARE * total_steps)
     epoch_scores: list[float] = []
     epoch_losses: list[float] = []
-    kept: _Kept | None = None
+    kept: Kept | None = None
     step = 0
     workers = Workers(threads) if device.type == "cpu" else None
     with one_thread(workers), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -151,7 +151,7 @@ def fine_tune(
                 optimizer.step()
                 step += 1
                 if step % UPDATES_BETWEEN_CHECKS == 0 or number + 1 == len(batches):
-                    _require_finite(losses[: number + 1], cell, first_step=step - number)
+                    require_finite(losses[: number + 1], cell, first_step=step - number)
                 report(len(rows), f"epoch {epoch}/{cell.epochs}")
             if isinstance(optimizer, CompiledAdamW):
                 optimizer.catch_up()
@@ -161,9 +161,9 @@ def fine_tune(
             score = objective.score(predictions, dev.labels)
             epoch_scores.append(score.percent)
             if tuning.patience is None:
-                kept = _Kept(epoch, predictions, score, None)
+                kept = Kept(epoch, predictions, score, None)
             elif kept is None or score.percent > kept.score.percent:
-                kept = _Kept(epoch, predictions, score, {n: x.clone() for n, x in model.state_dict().items()})
+                kept = Kept(epoch, predictions, score, {n: x.clone() for n, x in model.state_dict().items()})
             elif epoch - kept.epoch >= tuning.patience:
                 break
     assert kept
@@ -195,7 +195,8 @@ def parameter_groups(model: AnyClassifier, learning_rate: float, layer_decay: fl
     ]
 
 
-def _require_finite(losses: Tensor, cell: Cell, first_step: int) -> None:
+def require_finite(losses: Tensor, cell: Cell, first_step: int) -> None:
+    """Raise UserError if one of `losses`, the first of which is that of step `first_step`, is not finite."""
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
         raise UserError(

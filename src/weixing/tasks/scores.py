@@ -1,4 +1,4 @@
-"""How right predictions are: micro-F1, Spearman's correlation, entity F1. Pure: values in, numbers from 0 to 1 out.
+"""How right predictions are: micro-F1, Spearman's correlation, ROC area, entity F1. Pure: values in, 0 to 1 out.
 
 Accuracy needs no function. Shapes: N rows, L labels.
 """
@@ -24,6 +24,16 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     ranks -= ranks.mean(axis=1, keepdims=True)
     norms = np.sqrt((ranks**2).sum(axis=1))
     return float(ranks[0] @ ranks[1] / norms.prod()) if norms.all() else 0.0
+
+
+def auc(scores: np.ndarray, gold: np.ndarray) -> float:
+    """Area under the ROC curve of float [N] for bool [N]: how often a right one scores higher than a wrong one, ties
+    half; 0.5 where one of the two is missing. As the Mann-Whitney statistic (Hanley & McNeil 1982)."""
+    right = int(gold.sum())
+    wrong = len(gold) - right
+    if not (right and wrong):
+        return 0.5
+    return float((average_ranks(scores)[gold].sum() - right * (right + 1) / 2) / (right * wrong))
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:

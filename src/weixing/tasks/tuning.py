@@ -1,8 +1,13 @@
 """What may be changed about how a cell is trained, beyond its four numbers. Plain values; no torch."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from weixing.errors import UserError
+
+Contrast = Literal["simcse", "cosent", "in-batch"]
+SentencePooling = Literal["mean", "cls"]
+"""How sentence vectors are trained, and made of tokens (`weixing.tasks.similarity`)."""
 
 
 @dataclass(frozen=True)
