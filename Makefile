@@ -12,7 +12,7 @@ SOAK := .venv-soak
 FRAMEWORKS := tests/frameworks
 MEASURED := bench/results/formats.jsonl
 
-.PHONY: help demo test test-formats test-grid test-ray test-tf test-keras formats bench check-demo soak lint format clean
+.PHONY: help demo test test-formats test-grid test-ray test-hosts test-tf test-keras formats bench check-demo soak lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -57,6 +57,10 @@ test-grid: $(INSTALLED_DEV)  ## a grid that is killed and stopped at every turn 
 test-ray: $(INSTALLED_DEV)  ## a grid on a Ray cluster that loses a machine (installs Ray in .venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
 	$(BIN)/python -m pytest tests/tasks/check_ray.py
+
+# As root, with iproute2: the hosts are network namespaces.
+test-hosts: $(INSTALLED_DEV)  ## runs under torchrun that lose a process or a host
+	$(BIN)/python -m pytest tests/training/check_elastic.py
 
 # Models are exported by this project, then opened where it is not installed.
 test-tf: $(INSTALLED_DEV) $(TF)/.installed  ## exported models in TensorFlow (installs it in .venv-tf)

@@ -1,5 +1,6 @@
 """run.json: what a run was told to do, where it began, and where it was resumed. Reads and writes that file."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,18 @@ from weixing.progress import say
 from weixing.training.devices import describe_machine
 from weixing.training.settings import RUN_KIND, Settings, as_json
 
+LAUNCH = "TORCHELASTIC_RUN_ID"  # what torchrun calls itself (--rdzv-id)
+
+
+def begun_by_this_launch(output: Path) -> bool:
+    """Whether the same torchrun began the run in `output`, and has started its processes anew (``--max-restarts``)."""
+    if LAUNCH not in os.environ or not (output / "run.json").is_file():
+        return False
+    launch = read_json(output / "run.json", "run.json of a run").get("launch")
+    # Without --rdzv-id some are called "none", which says nothing.
+    again = os.environ[LAUNCH] != "none" or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return again and launch == os.environ[LAUNCH]
+
 
 def write_run_record(settings: Settings, output: Path, device: torch.device, ranks: int = 1) -> None:
     """Write run.json: settings, machine, number of processes, versions, when it began."""
@@ -23,6 +36,8 @@ def write_run_record(settings: Settings, output: Path, device: torch.device, ran
         "machine": {**describe_machine(device), "ranks": ranks},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if LAUNCH in os.environ:
+        record["launch"] = os.environ[LAUNCH]
     write_json(output / "run.json", record)
 
 

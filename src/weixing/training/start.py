@@ -20,7 +20,7 @@ from weixing.training.devices import Precision, pick_device, pick_precision
 from weixing.training.facts import facts_of
 from weixing.training.pretraining import Export, Pretrained, Run
 from weixing.training.ranks import Ranks, joined
-from weixing.training.record import note_resumption, write_run_record
+from weixing.training.record import begun_by_this_launch, note_resumption, write_run_record
 from weixing.training.settings import Settings, new_settings, resumed_settings
 from weixing.zoo import Shape, parse_shape
 
@@ -61,7 +61,10 @@ def pretrain(
         return facts_of(options, rows, _open_held_out(eval_data), _device(device_name, ranks))
 
     with joined(facts, stall_seconds) as ranks:
-        if resume:
+        restarted = not resume and ranks.by_first(lambda: begun_by_this_launch(output))
+        if restarted and not ranks.by_first(lambda: list_checkpoints(output / "checkpoints")):
+            restarted, overwrite = False, True  # nothing was lost
+        if resume or restarted:
             parts = _to_resume(given, output, device_name, ranks)
         else:
             parts = _to_begin(given, output, load, device_name, overwrite, ranks)
