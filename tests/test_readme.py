@@ -46,7 +46,9 @@ def test_no_file_is_above_400_lines():
 
 
 def test_rooms_import_only_rooms_before_them():
-    rooms = ["text", "data", "model", "training", "formats", "tasks", "inference", "reporting", "serving", "cli"]
+    rooms = [
+        "text", "data", "model", "training", "planning", "formats", "tasks", "inference", "reporting", "serving", "cli"
+    ]  # fmt: skip
     for path in (ROOT / "src" / "weixing").rglob("*.py"):
         room = path.relative_to(ROOT / "src" / "weixing").parts[0]
         if room in rooms:

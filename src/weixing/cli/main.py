@@ -20,6 +20,7 @@ from weixing.cli import (
     fill_mask,
     finetune,
     inspect,
+    plan,
     prepare,
     pretrain,
     publish,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo_verb.run)
 app.command("zoo")(zoo.run)
+app.command("plan")(plan.run)
 app.command("vocab")(vocab.run)
 app.command("prepare")(prepare.run)
 app.command("pretrain")(pretrain.run)
