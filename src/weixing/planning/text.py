@@ -33,8 +33,8 @@ def as_table(plans: Sequence[Plan]) -> list[str]:
         for recipe in (stage.recipe for stage in first.stages)
     ]
     memory = "of the whole process" if first.device.is_core else "a device, an estimate not yet checked on a GPU"
-    speed = "measured on one such device" if first.device.measured else "assumed, as measured on another kind"
-    return [*lines, f"GiB: {memory}. Share of the peak: {speed}. Price: an assumption (docs/planning.md)."]
+    share = "measured on one such device" if first.device.measured else "assumed, as measured on another kind"
+    return [*lines, f"GiB: {memory}. Share of the peak: {share}. Price: an assumption (docs/planning.md)."]
 
 
 def _parts(memory: Memory) -> list[str]:
