@@ -12,7 +12,20 @@ from typing import Any
 
 import torch
 
-from bench import faithful, features, fill_mask, finetune, gpu, growth, inference, prepare, pretrain, record, render
+from bench import (
+    faithful,
+    features,
+    fill_mask,
+    finetune,
+    gpu,
+    growth,
+    inference,
+    plan,
+    prepare,
+    pretrain,
+    record,
+    render,
+)
 from bench.children import ROOT, SideFailed
 from bench.inputs import Inputs
 from bench.setting import Setting
@@ -32,6 +45,7 @@ SECTIONS = {
     "growth": growth.cases,
     "faithful": faithful.cases,
     "gpu": gpu.cases,
+    "plan": plan.cases,
 }
 RENDER = "render"
 RESULTS = ROOT / "bench" / "results" / "speed"

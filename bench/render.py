@@ -1,4 +1,6 @@
-"""Result files → the generated parts of docs/performance.md and of the READMEs, and the plots. Reads and writes files.
+"""Result files → the generated parts of docs/performance.md, docs/planning.md, the READMEs; the plots.
+
+Reads and writes files.
 
 A generated part lies between ``<!-- bench:NAME -->`` and ``<!-- bench:end -->``; all else there is written by hand.
 """
@@ -25,8 +27,20 @@ from weixing.errors import UserError
 from weixing.files import atomic_file, read_json
 
 # In the order of the page.
-SECTIONS = ("prepare", "pretrain", "finetune", "fill_mask", "features", "inference", "faithful", "gpu", "growth")
+SECTIONS = (
+    "prepare",
+    "pretrain",
+    "finetune",
+    "fill_mask",
+    "features",
+    "inference",
+    "faithful",
+    "gpu",
+    "growth",
+    "plan",
+)
 PAGE = Path("docs") / "performance.md"
+PAGES = (PAGE, Path("docs") / "planning.md")
 READMES = {"README.md": "en", "README.zh.md": "zh"}
 START = "<!-- bench:(?!end)"
 MARK = re.compile(rf"({START}(\S+) -->\n)((?:(?!<!-- bench:).)*?)(<!-- bench:end -->)", re.DOTALL)
@@ -66,6 +80,7 @@ STEP: list[Column] = [
     ENTRIES,
     MEMORY,
 ]
+PLAN: list[Column] = [("planned_mb", "planned, MB", ",.0f"), ("peak_mb", "most it took, MB", ",.0f")]
 GPU: list[Column] = [
     ("tflops", "useful TFLOP/s", ",.0f"),
     ("eval_loss", "held-out loss", ".4f"),
@@ -88,9 +103,11 @@ def render(folder: Path, root: Path | None) -> None:
     results = load(folder)
     if not results:
         raise UserError("there are no results here", where=folder, action="Measure first: make bench")
-    page = root / PAGE if root else folder / PAGE.name
-    _write(page, fill((ROOT / PAGE).read_text(encoding="utf-8"), parts(results)))
-    plots.write_all(results, page.parent)
+    generated = parts(results)
+    for page in PAGES:
+        target = root / page if root else folder / page.name
+        _write(target, fill((ROOT / page).read_text(encoding="utf-8"), generated))
+    plots.write_all(results, root / PAGE.parent if root else folder)
     for name, language in READMES.items() if root else ():
         text = (ROOT / name).read_text(encoding="utf-8")
         _write(ROOT / name, fill(text, {"ratios": readme_table(results, language)}))
@@ -123,10 +140,11 @@ def parts(results: dict[str, Cases]) -> dict[str, str]:
         return f"{figures}\n{checks_table([own])}{notes(own)}{shown}" if own else NOT_MEASURED
 
     pretrain, growth = cases("pretrain"), cases("growth")
+    speed = {section: own for section, own in results.items() if section != "plan"}  # that has a page of its own
     last = [list(case["sides"].values())[-1] for case in growth.values()]
     return {
-        "machine": machines(results),
-        "ratios": checks_table(list(results.values()), targets_alone=True),
+        "machine": machines(speed),
+        "ratios": checks_table(list(speed.values()), targets_alone=True),
         "prepare": whole("prepare", by_side(cases("prepare"), PREPARE)),
         "pretrain": whole("pretrain", by_case(pretrain, "tokens_per_second", ",.0f", [ENTRIES], "weixing")),
         "pretrain-gflops": by_case(pretrain, "gflops", ",.0f", PEAKS, "matrix products") + _images(results, "pretrain"),
@@ -137,6 +155,8 @@ def parts(results: dict[str, Cases]) -> dict[str, str]:
         "inference": whole("inference", by_side(cases("inference"), INFERENCE)),
         "faithful": whole("faithful", by_side(cases("faithful"), FAITHFUL)),
         "gpu": whole("gpu", by_side(cases("gpu"), [("tokens_per_second", "tokens/s", ",.0f"), *GPU])),
+        "plan": whole("plan", by_side(cases("plan"), PLAN)),
+        "plan-machine": machines({"plan": cases("plan")}) if cases("plan") else NOT_MEASURED,
         **{
             f"growth-{what}": by_side({name: growth[name]}, columns) if name in growth else NOT_MEASURED
             for what, name, columns in (

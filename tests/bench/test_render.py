@@ -8,6 +8,7 @@ import pytest
 from bench import render
 from bench.__main__ import SECTIONS
 from bench.measure import Case, Measured, bound, ratio
+from bench.plan import apart
 from bench.readme import ROWS, readme_table
 from bench.record import write_case
 from bench.tables import by_case, by_side, check_row, machines, notes, number
@@ -167,10 +168,10 @@ def test_a_folder_without_results_is_refused(tmp_path):
         render.render(tmp_path, None)
 
 
-def test_the_page_and_readmes_of_the_repository_have_marks_for_all_that_is_generated():
+def test_the_pages_and_readmes_of_the_repository_have_marks_for_all_that_is_generated():
     parts = render.parts({})
-    page = (ROOT / render.PAGE).read_text(encoding="utf-8")
-    assert {match[2] for match in render.MARK.finditer(page)} == set(parts)
+    pages = [(ROOT / page).read_text(encoding="utf-8") for page in render.PAGES]
+    assert {match[2] for page in pages for match in render.MARK.finditer(page)} == set(parts)
     for name in render.READMES:
         assert "<!-- bench:ratios -->" in (ROOT / name).read_text(encoding="utf-8")
 
@@ -178,3 +179,11 @@ def test_the_page_and_readmes_of_the_repository_have_marks_for_all_that_is_gener
 def test_the_page_knows_every_section():
     assert set(render.SECTIONS) == set(SECTIONS)
     assert {row.section for row in ROWS} <= set(SECTIONS)
+
+
+def test_a_plan_is_as_far_from_what_was_measured_in_either_direction():
+    for planned, share in ((91.0, 0.09), (120.0, 0.2)):
+        case = apart("memory", {"weixing": Measured("", {"planned_mb": [planned], "peak_mb": [100.0]})})
+        assert case.checks[0].value == pytest.approx(share)
+        assert case.checks[0].met is (share < 0.1)
+    assert apart("memory", {"weixing": Measured(failure="why")}).checks[0].met is None

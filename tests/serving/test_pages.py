@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.reporting.test_runs import REPORTS, write_run
 from tests.serving.running import Running, running
-from tests.serving.test_runs import REPORTS, write_run
 from weixing.cli.main import run as cli
 from weixing.cli.serve import exhibits_of
 from weixing.serving.family import family

@@ -25,6 +25,7 @@ from weixing.cli import (
     pretrain,
     publish,
     replay,
+    runs,
     serve,
     table,
     tasks,
@@ -51,6 +52,7 @@ app.command("vocab")(vocab.run)
 app.command("prepare")(prepare.run)
 app.command("pretrain")(pretrain.run)
 app.command("average")(average.run)
+app.command("runs")(runs.run)
 app.command("convert")(convert.run)
 app.command("inspect")(inspect.run)
 app.command("tasks")(tasks.run)

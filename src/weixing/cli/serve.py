@@ -101,12 +101,12 @@ def _named(models: list[str]) -> dict[str, str]:
 def exhibits_of(runs: list[Path], results: list[Path], speed: Path | None) -> "Exhibits":
     """What the page shows beside the models."""
     from weixing.reporting.family import read_speeds
+    from weixing.reporting.runs import require_folders
     from weixing.reporting.table import table
     from weixing.serving.pages import Exhibits
-    from weixing.serving.runs import require_folders
     from weixing.tasks.results import read_results
 
-    require_folders(runs)
+    require_folders(runs, "--runs")
     entries = table(read_results(results)) if results else []
     return Exhibits(runs, entries, None if speed is None else read_speeds(speed))
 

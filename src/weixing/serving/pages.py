@@ -12,9 +12,9 @@ from pathlib import Path
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from weixing.reporting.runs import Curve, curves
 from weixing.reporting.table import Entry
 from weixing.serving.family import Family, family
-from weixing.serving.runs import Curve, curves
 from weixing.serving.schemas import errors
 
 PAGE = Path(__file__).parent / "page"

@@ -1,5 +1,6 @@
-"""run.json: what a run was told to do, where it began, and where it was resumed. Reads and writes that file."""
+"""run.json: what a run was told to do, where it began and was resumed, why it ended. Reads and writes that file."""
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +60,16 @@ def note_resumption(output: Path, device: torch.device, ranks: int = 1) -> None:
         changes = ", ".join(f"{key} {machine[key]} (before: {before.get(key)})" for key in different)
         say(f"note: not bit for bit the run that was stopped: {changes}")
     resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine}
+    record.pop("ended", None)
     write_json(output / "run.json", {**record, "resumed": [*record.get("resumed", []), resumed]})
+
+
+def note_end(output: Path, why: str) -> None:
+    """Add to run.json that the run ended before its last step, as far as that can still be written."""
+    with contextlib.suppress(OSError, UserError):
+        record = read_json(output / "run.json", "run.json of a run")
+        ended = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "why": why}
+        write_json(output / "run.json", {**record, "ended": ended})
 
 
 def _device_type(machine: dict[str, Any]) -> str | None:

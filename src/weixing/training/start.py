@@ -1,6 +1,7 @@
 """Starting or resuming a run from options: opens shards, checks that all fits, makes the run folder."""
 
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from weixing.training.devices import Precision, pick_device, pick_precision
 from weixing.training.facts import facts_of
 from weixing.training.pretraining import Export, Pretrained, Run
 from weixing.training.ranks import Ranks, joined
-from weixing.training.record import begun_by_this_launch, note_resumption, write_run_record
+from weixing.training.record import begun_by_this_launch, note_end, note_resumption, write_run_record
 from weixing.training.settings import Settings, new_settings, resumed_settings
 from weixing.zoo import Shape, parse_shape
 
@@ -69,11 +70,20 @@ def pretrain(
         else:
             parts = _to_begin(given, output, load, device_name, overwrite, ranks)
         try:
-            return Run(output=output, export=export, ranks=ranks, **vars(parts)).train()
-        except OSError:  # a full disk, most likely
+            done = Run(output=output, export=export, ranks=ranks, **vars(parts)).train()
+        except OSError as error:  # a full disk, most likely
             if ranks.first and not list_checkpoints(output / "checkpoints"):
                 shutil.rmtree(output)  # there is nothing in it to go on from
+            elif ranks.first:
+                note_end(output, str(error))
             raise
+        except (Exception, KeyboardInterrupt) as error:
+            if ranks.first:
+                note_end(output, error.what if isinstance(error, UserError) else str(error) or type(error).__name__)
+            raise
+        if done.stopped_by and ranks.first:
+            note_end(output, signal.Signals(done.stopped_by).name)
+        return done
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weixing.errors import UserError
-from weixing.serving.runs import MOST_POINTS, READINGS, curves, require_folders, thinned
+from weixing.reporting.runs import MOST_POINTS, READINGS, curves, require_folders, thinned
 
 
 def write_run(run: Path, reports: list[dict], steps: int = 300, **settings: object) -> Path:
@@ -110,6 +110,6 @@ def test_long_runs_are_thinned_evenly_and_keep_ends_and_evaluations() -> None:
 def test_a_folder_that_is_not_there_is_refused_at_the_start(tmp_path: Path) -> None:
     require_folders([tmp_path])
     with pytest.raises(UserError, match="there is no such folder") as refusal:
-        require_folders([tmp_path, tmp_path / "gone"])
+        require_folders([tmp_path, tmp_path / "gone"], "--runs")
     assert refusal.value.where == f"--runs {tmp_path / 'gone'}"
     assert curves([tmp_path / "gone"]) == []
