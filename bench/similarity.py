@@ -68,7 +68,9 @@ def main() -> None:
         folder = given.data / "tasks" / "lcqmc"
         facts = {"model": MODEL, "machine": record.machine()["processor"], "versions": record.versions(None)}
         RESULTS.write_text("", encoding="utf-8")
-        for result in (before(folder / "dev.txt"), *(after(c, folder / "test.txt", folder / "dev.txt") for c in CELLS)):
+        for contrast in (None, *CELLS):
+            train, dev = folder / "test.txt", folder / "dev.txt"
+            result = after(contrast, train, dev) if contrast else before(dev)
             with open(RESULTS, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps({**result, **facts}, ensure_ascii=False) + "\n")
     results = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
