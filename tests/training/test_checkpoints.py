@@ -1,14 +1,24 @@
 """Checkpoints: which are kept, and what becomes of a run whose newest ones are damaged, half written or of old form."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
+from threading import Event
 
 import pytest
+import torch
+from torch import nn
 
 from tests.training.test_pretraining import train, untimed
 from weixing.errors import UserError
+from weixing.training import checkpoints
+from weixing.training.checkpoint_files import list_checkpoints
+from weixing.training.checkpoints import Checkpoints
+from weixing.training.copies import copy_to_host
 from weixing.training.evaluation import Evaluation, HeldOut
+from weixing.training.pretraining import Run
 from weixing.training.snapshots import model_at
 
 GIVEN = {"model": "1/64", "steps": 12, "batch_size": 4, "save_every": 4, "report_every": 3}
@@ -163,3 +173,130 @@ def test_a_damaged_checkpoint_is_no_model(run):
     flip(run / "checkpoints" / "step-0000008" / "weights.safetensors")
     with pytest.raises(UserError, match="SHA-256"):
         model_at(run / "checkpoints" / "step-0000008")
+
+
+CPU = torch.device("cpu")
+
+
+class Gate:
+    """Takes the place of `write_files`: lets writing go on when it is told to."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.open, self.begun = Event(), Event()
+        self._write = checkpoints.write_files
+        monkeypatch.setattr(checkpoints, "write_files", self)
+
+    def __call__(self, path, state, go_on):
+        self.begun.set()
+        assert self.open.wait(60)
+        self._write(path, state, go_on)
+
+
+def test_what_is_written_is_the_state_at_the_save_though_training_has_gone_on(
+    tiny_shards, run, whole, tmp_path, monkeypatch
+):
+    """The checkpoint of step 4 is written after step 7, the run killed after it; it goes on from 4 to the same end."""
+
+    class Killed(BaseException):
+        pass
+
+    step = Run._step
+
+    def step_until_killed(self):
+        if self.done.step == 3:
+            gate.append(Gate(monkeypatch))
+        if self.done.step == 7:
+            gate[0].open.set()
+            self.checkpoints.wait()
+            raise Killed
+        step(self)
+
+    gate: list[Gate] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_step", step_until_killed)
+        with pytest.raises(Killed):
+            train(tiny_shards, tmp_path / "killed", **GIVEN)
+    assert names(tmp_path / "killed") == ["step-0000000", "step-0000004"]
+    train(None, tmp_path / "killed", resume=True)
+    assert model_of(tmp_path / "killed") == model_of(whole)
+    assert untimed(tmp_path / "killed") == untimed(whole)
+
+
+def test_a_disk_that_fills_up_under_the_thread_ends_the_run_at_its_next_step(tiny_shards, tmp_path, monkeypatch):
+    step, write = Run._step, checkpoints.write_files
+
+    def full(path, state, go_on):
+        if state["step"] == 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, state, go_on)
+
+    def step_after_the_thread(self):
+        if self.done.step == 8:
+            self.checkpoints._thread.join()
+        step(self)
+        done.append(self.done.step)
+
+    done: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_files", full)
+        patch.setattr(Run, "_step", step_after_the_thread)
+        with pytest.raises(OSError, match=r"No space left.*step-0000008"):
+            train(tiny_shards, tmp_path / "run", **GIVEN)
+    assert done[-1] == 9
+    assert names(tmp_path / "run") == ["step-0000000", "step-0000004"]
+    train(None, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("best", [None, 1])
+def test_a_checkpoint_that_is_being_written_gives_way_to_an_urgent_one_unless_it_is_the_best(
+    tmp_path, monkeypatch, best
+):
+    gate, kept = Gate(monkeypatch), Checkpoints(tmp_path, 3)
+    model = nn.Linear(3, 2)
+    kept.save(1, model, [], {}, CPU)
+    kept.save(1, model, [], {}, CPU, best=best)  # evaluated after it was begun
+    assert gate.begun.wait(60)
+    join = kept.wait
+    monkeypatch.setattr(kept, "wait", lambda: (gate.open.set(), join()))
+    kept.save(2, model, [], {}, CPU, best=best, urgent=True)
+    kept.wait()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-0000001"] * bool(best) + ["step-0000002"]
+    assert names_in(tmp_path) == names_in(tmp_path, "step-")
+
+
+def names_in(folder: Path, start: str = "") -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(start))
+
+
+def test_a_second_interrupt_gives_up_the_checkpoint_under_way_and_leaves_nothing_half_made(tmp_path, monkeypatch):
+    kept, model = Checkpoints(tmp_path, 3), nn.Linear(3, 2)
+    kept.save(1, model, [], {}, CPU)
+    kept.wait()
+    gate = Gate(monkeypatch)
+
+    def interrupted():
+        with kept:
+            kept.save(2, model, [], {}, CPU)
+            gate.begun.wait(60)
+            monkeypatch.setattr(kept._cancelled, "set", lambda cancel=kept._cancelled.set: (cancel(), gate.open.set()))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert names_in(tmp_path) == ["step-0000001"]
+
+
+def test_a_copy_is_written_over_an_earlier_one_where_that_has_the_form():
+    first = {"a": torch.arange(3), "b": [torch.ones(2), (1, torch.zeros(1))], "c": "text"}
+    copy = copy_to_host(first)
+    places = copy["a"].data_ptr(), copy["b"][0].data_ptr()
+    second = {"a": torch.arange(3) + 5, "b": [torch.ones(4), (2, torch.ones(1)), torch.ones(1)], "d": {}}
+    again = copy_to_host(second, copy)
+    assert again["a"].data_ptr() == places[0]
+    assert again["b"][0].data_ptr() != places[1]
+    assert list(again) == ["a", "b", "d"]
+    assert again["a"].tolist() == [5, 6, 7]
+    assert again["b"][1][0] == 2
+    assert [one.tolist() for one in (again["b"][0], again["b"][1][1], again["b"][2])] == [[1.0] * 4, [1.0], [1.0]]
+    second["a"].zero_()
+    assert again["a"].tolist() == [5, 6, 7]

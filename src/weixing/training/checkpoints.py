@@ -1,43 +1,33 @@
-"""Checkpoints of a run: whole folders ``checkpoints/step-NNNNNNN``, written beside and renamed. Opens files.
+"""The checkpoints of a run: when they are written, by a thread of its own, which stay, which one is gone on from.
 
 A checkpoint holds everything that decides what comes next: weights, optimizer states, random states, the sums of
-the report under way, and the step, which is also the position in the data. Loaded with weights_only, so a file that
-would execute code is refused. A list of checksums, written last, tells files that were damaged since.
+the report under way, and the step, which is also the position in the data. Opens files.
 """
 
-import io
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from threading import Event, Thread
+from types import TracebackType
+from typing import Any, Self
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from torch.optim import Optimizer
 
 from weixing.errors import UserError
-from weixing.files import atomic_folder, half_made, read_json, remove_leftovers, sha256_of, write_json
+from weixing.files import half_made, remove_leftovers
 from weixing.progress import say
+from weixing.training.checkpoint_files import list_checkpoints, load_checkpoint, state_of, step_of, write_files
+from weixing.training.copies import copy_to_host
 
-WEIGHTS, STATE, CHECKSUMS = "weights.safetensors", "state.pt", "checksums.json"
 KEEP = 3  # that many of the newest, where nothing else is asked for
-
-_NAME = re.compile(r"step-(\d+)")
-
-
-# What reading a damaged checkpoint raises where no checksum has told it.
-_UNREADABLE = (
-    *(OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError), SafetensorError, UnpicklingError,
-)  # fmt: skip
 
 
 class Checkpoints:
     """The checkpoints of one run: the newest `keep`, and the one of the best evaluation.
+
+    A context manager: what ends the run also ends the writing.
 
     Args:
         folder: where they are.
@@ -46,8 +36,13 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
-        self._saved: int | None = None  # the newest step that is on the disk, whole
+        self._newest: int | None = None  # step of the one that was begun last, or loaded
         self._damaged: list[Path] = []  # of no use, removed once there is a newer one
+        self._copy: Any = None  # of a state, which the thread reads
+        self._thread: Thread | None = None
+        self._error: BaseException | None = None
+        self._cancelled = Event()
+        self._writes_best = False
 
     def save(
         self,
@@ -57,29 +52,86 @@ class Checkpoints:
         progress: dict[str, Any],
         device: torch.device,
         best: int | None = None,
+        urgent: bool = False,
     ) -> None:
-        """Write the checkpoint of `step`, if it is not there already, and remove those that are no longer kept.
+        """Copy the state, and begin to write the checkpoint of `step`, if it is not there already.
+
+        Once it is on the disk, those that are no longer kept are removed.
 
         Args:
-            step: updates done.
-            progress: plain numbers of the loop itself (sums, seconds).
-            device: the run's, whose random state is saved beside the CPU's.
+            step, model, optimizers, progress, device: as of `state_of`.
             best: the step of the best evaluation so far; its checkpoint stays.
+            urgent: whether one that is still being written is given up for this one, unless it is the best.
+
+        Raises:
+            OSError: the one before could not be written.
         """
-        if step == self._saved:
+        if step == self._newest:
+            self._writes_best |= step == best
             return
+        if urgent and not self._writes_best:
+            self._cancelled.set()
+        self.wait()
+        self._copy = copy_to_host(state_of(step, model, optimizers, progress, device), self._copy)
+        self._newest, self._writes_best = step, step == best
+        self._cancelled.clear()
+        self._thread = Thread(target=self._write, args=(step, best), name="weixing-checkpoint")
+        self._thread.start()
+
+    def look(self) -> None:
+        """Raise what went wrong in the thread, if it has ended."""
+        if self._thread and not self._thread.is_alive():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until the checkpoint that was begun is on the disk.
+
+        Raises:
+            OSError: it could not be written, and nothing of it is left.
+        """
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        if self._error:
+            error, self._error = self._error, None
+            raise error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        if isinstance(error, KeyboardInterrupt):
+            self._cancelled.set()
+        if self._thread:
+            self._thread.join()
+
+    def _write(self, step: int, best: int | None) -> None:
+        """The thread."""
         path = self.folder / f"step-{step:07d}"
-        if path in self._damaged:
-            self._damaged.remove(path)
-            shutil.rmtree(path)
-        write_checkpoint(path, step, model, optimizers, progress, device)
-        self._saved = step
-        whole = [path for path in list_checkpoints(self.folder) if path not in self._damaged]
-        kept = {*whole[-self.keep :], *(path for path in whole if step_of(path) == best)}
-        for old in list_checkpoints(self.folder):
-            if old not in kept:
-                shutil.rmtree(old)
-        self._damaged = []
+        try:
+            if path in self._damaged:
+                shutil.rmtree(path)
+            write_files(path, self._copy, self._go_on)
+            whole = [one for one in list_checkpoints(self.folder) if one == path or one not in self._damaged]
+            kept = {*whole[-self.keep :], *(one for one in whole if step_of(one) == best)}
+            for old in list_checkpoints(self.folder):
+                if old not in kept:
+                    shutil.rmtree(old)
+            self._damaged = []
+        except _Cancelled:
+            pass
+        except BaseException as error:  # raised by the training thread, at its next look
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(path)
+            self._error = error
+
+    def _go_on(self) -> None:
+        if self._cancelled.is_set():
+            raise _Cancelled
 
     def load(
         self, model: nn.Module, optimizers: Sequence[Optimizer], device: torch.device
@@ -108,7 +160,7 @@ class Checkpoints:
                 self._damaged.append(path)
             else:
                 say(f"resuming from {path}")
-                self._saved = found[0]
+                self._newest = found[0]
                 return found
         raise UserError(
             f"all checkpoints of this run are damaged ({'; '.join(why)})", where=self.folder,
@@ -116,92 +168,5 @@ class Checkpoints:
         )  # fmt: skip
 
 
-def write_checkpoint(
-    path: Path,
-    step: int,
-    model: nn.Module,
-    optimizers: Sequence[Optimizer],
-    progress: dict[str, Any],
-    device: torch.device,
-) -> None:
-    """Write the folder `path`, whole or not at all; arguments as of `Checkpoints.save`."""
-    with atomic_folder(path, overwrite=True) as beside:
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        state = {
-            "step": step,
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "progress": progress,
-            "random_cpu": torch.get_rng_state(),
-            "random_device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-        }
-        # Bytes first: the libraries' own writers report a full disk as an error of their own kind.
-        (beside / WEIGHTS).write_bytes(safetensors.torch.save(weights))
-        packed = io.BytesIO()
-        torch.save(state, packed)
-        (beside / STATE).write_bytes(packed.getbuffer())
-        files = {
-            name: {"bytes": (beside / name).stat().st_size, "sha256": sha256_of(beside / name)}
-            for name in (WEIGHTS, STATE)
-        }
-        write_json(beside / CHECKSUMS, {"files": files})
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The run's checkpoints, oldest first, damaged ones among them."""
-    return sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()), key=step_of)
-
-
-def step_of(path: Path) -> int:
-    """The step that a checkpoint's folder is named after."""
-    return int(path.name.removeprefix("step-"))
-
-
-def check_files(path: Path) -> None:
-    """Compare the files of a checkpoint with its checksums; one that an older version wrote has none.
-
-    Raises:
-        UserError: a file is missing, or is not as it was written.
-    """
-    for name in (WEIGHTS, STATE):
-        if not (path / name).is_file():
-            raise UserError(f"{name} is missing", where=path)
-    if not (path / CHECKSUMS).exists():
-        return
-    try:
-        files = read_json(path / CHECKSUMS, "a list of checksums")["files"]
-        known = {name: (file["bytes"], file["sha256"]) for name, file in files.items()}
-    except (UserError, AttributeError, KeyError, TypeError):
-        raise UserError(f"{CHECKSUMS} cannot be read", where=path) from None
-    for name, (size, sha256) in known.items():
-        found = (path / name).stat().st_size if (path / name).is_file() else 0
-        if found != size:
-            raise UserError(f"{name} has {found:,} bytes where {size:,} were written", where=path)
-        if sha256_of(path / name) != sha256:
-            raise UserError(f"{name} is not what was written: its SHA-256 differs", where=path)
-
-
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizers: Sequence[Optimizer], device: torch.device
-) -> tuple[int, dict[str, Any]]:
-    """Put a checkpoint's state back into model, optimizers and random states; return its step and progress.
-
-    Raises:
-        UserError: a damaged checkpoint.
-    """
-    try:
-        check_files(path)
-        weights = load_file(path / WEIGHTS)
-        state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-        model.load_state_dict(weights)
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step, progress = int(state["step"]), dict(state["progress"])
-        torch.set_rng_state(state["random_cpu"])
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_device"], device)
-    except (torch.OutOfMemoryError, UserError):
-        raise  # in the first case the checkpoint is well
-    except _UNREADABLE as error:
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"it cannot be read: {why}", where=path) from None
-    return step, progress
+class _Cancelled(Exception):
+    """This checkpoint is not wanted any more."""

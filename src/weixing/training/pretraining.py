@@ -27,7 +27,8 @@ from weixing.progress import Progress, say
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.ahead import ReadAhead
 from weixing.training.batch import BatchMaker, ReadRows
-from weixing.training.checkpoints import Checkpoints, list_checkpoints
+from weixing.training.checkpoint_files import list_checkpoints
+from weixing.training.checkpoints import Checkpoints
 from weixing.training.devices import peak_flops_per_second
 from weixing.training.evaluation import Evaluation, HeldOut
 from weixing.training.gradients import make_gradients
@@ -162,6 +163,7 @@ class Run:
         self._log = MetricsLog(self.output, self.done.step) if self.ranks.first else NoLog()
         if not self.done.step:
             self.save()  # so that --init weights are pinned, and a run killed early can be resumed
+            self.checkpoints.wait()
         self.model.train()
         if self.done.step and self._due(self.settings.evaluate_every):
             self._evaluate()  # a checkpoint is written before its step is evaluated
@@ -170,6 +172,7 @@ class Run:
         self._began = last_save - self.done.seconds
         with (
             self.rows,
+            self.checkpoints,
             stop_request() as stop,
             Progress("pretrain", total=self.recipe.steps, unit="steps", start=self.done.step) as progress,
             one_thread(self.gradients.workers),
@@ -177,6 +180,7 @@ class Run:
             asked = None
             while self.done.step < self.recipe.steps and asked is None:
                 self._step()
+                self.checkpoints.look()
                 if self._due(self.settings.report_every):
                     self._report(peak)
                 asked, save_due = self._agreed(stop.signal, self._save_due(time.monotonic() - last_save))
@@ -234,15 +238,15 @@ class Run:
             total_steps=steps,
         )
 
-    def save(self) -> None:
-        """Write a checkpoint of the state as it is."""
+    def save(self, urgent: bool = False) -> None:
+        """Begin to write a checkpoint of the state as it is; `urgent`: rather than the one that is being written."""
         self._settle()
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
         self._log.sync()
         self.ranks.at(self.done.step, "saving")
         if self.ranks.first:
             self.checkpoints.save(
-                self.done.step, self.model, self.optimizers, progress, self.device, self.done.best_step
+                self.done.step, self.model, self.optimizers, progress, self.device, self.done.best_step, urgent
             )
 
     def _resume(self) -> None:
@@ -315,9 +319,15 @@ class Run:
             self.model.eval()
             self.ranks.at(self.done.step, "exporting")
             model = self.model.cpu()
-            self.ranks.by_first(lambda: self.export(model, self.vocabulary, self.output / "model"))
+
+            def export() -> None:
+                self.checkpoints.wait()
+                self.export(model, self.vocabulary, self.output / "model")
+
+            self.ranks.by_first(export)
         else:
-            self.save()
+            self.save(urgent=True)
+            self.ranks.together(self.checkpoints.wait)
             say(f"stopped after step {self.done.step:,}; go on with: weixing pretrain --out {self.output} --resume")
         self._log.close()
         return Pretrained(
@@ -355,6 +365,7 @@ class Run:
         """Nothing was saved or reported since the last look, so that the last checkpoint is from before `reading`."""
         if math.isfinite(reading.loss) and math.isfinite(reading.norm):
             return
+        self.checkpoints.wait()
         self._log.close()
         saved = list_checkpoints(self.output / "checkpoints")
         raise UserError(

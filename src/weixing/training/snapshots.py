@@ -10,7 +10,7 @@ from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.model.heads import MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary
-from weixing.training.checkpoints import STATE, WEIGHTS, check_files
+from weixing.training.checkpoint_files import STATE, WEIGHTS, check_files
 from weixing.training.pretraining import fill_unreached
 from weixing.training.settings import resumed_settings
 

@@ -16,7 +16,7 @@ from weixing.model.heads import MaskedLanguageModel
 from weixing.model.initialisation import initialise
 from weixing.progress import say
 from weixing.text.vocabulary import Vocabulary
-from weixing.training.checkpoints import list_checkpoints
+from weixing.training.checkpoint_files import list_checkpoints
 from weixing.training.devices import Precision, pick_device, pick_precision
 from weixing.training.facts import facts_of
 from weixing.training.pretraining import Export, Pretrained, Run
