@@ -36,6 +36,9 @@ def run(
     stall_timeout: Annotated[
         float, typer.Option(help="Seconds after which processes that stand still end, and say which.")
     ] = 600.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Event files for TensorBoard in --out (extra: track).")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -63,6 +66,7 @@ def run(
     done = pretrain(
         given, out, load=load_masked_lm, export=partial(export_masked_lm, overwrite=True),
         device_name=device, resume=resume, overwrite=overwrite, stall_seconds=stall_timeout,
+        tensorboard=tensorboard,
     )  # fmt: skip
     result = asdict(done)
     stopped_by, rank = result.pop("stopped_by"), result.pop("rank")

@@ -100,6 +100,7 @@ class Run:
         device: where to run.
         export: writes the finished model into the run's folder ``model``.
         ranks: the processes that train this model together.
+        tensorboard: whether to write event files beside metrics.jsonl.
     """
 
     def __init__(
@@ -112,8 +113,10 @@ class Run:
         device: torch.device,
         export: Export,
         ranks: Ranks,
+        tensorboard: bool = False,
     ) -> None:
         recipe = settings.recipe
+        self.tensorboard = tensorboard
         self.ranks = ranks
         self.settings, self.recipe, self.output, self.device = settings, recipe, output, device
         self.export = export
@@ -160,7 +163,7 @@ class Run:
         torch.manual_seed(self.settings.seed)
         self._resume()
         self.gradients.refresh()
-        self._log = MetricsLog(self.output, self.done.step) if self.ranks.first else NoLog()
+        self._log = MetricsLog(self.output, self.done.step, self.tensorboard) if self.ranks.first else NoLog()
         if not self.done.step:
             self.save()  # so that --init weights are pinned, and a run killed early can be resumed
             self.checkpoints.wait()

@@ -23,6 +23,7 @@ from weixing.training.pretraining import Export, Pretrained, Run
 from weixing.training.ranks import Ranks, joined
 from weixing.training.record import begun_by_this_launch, note_end, note_resumption, write_run_record
 from weixing.training.settings import Settings, new_settings, resumed_settings
+from weixing.training.tensorboard import require_tensorboard, wants_event_files
 from weixing.zoo import Shape, parse_shape
 
 Load = Callable[[str], tuple[MaskedLanguageModel, Vocabulary]]
@@ -38,6 +39,7 @@ def pretrain(
     resume: bool = False,
     overwrite: bool = False,
     stall_seconds: float = 600.0,
+    tensorboard: bool = False,
 ) -> Pretrained:
     """Start a run, or go on with one.
 
@@ -47,6 +49,7 @@ def pretrain(
         load: reads the model that ``--init`` names.
         export: writes the finished model.
         stall_seconds: how long several processes may stand still, before they end and say which one is behind it.
+        tensorboard: whether to write event files; a run that has some goes on with them when it is resumed.
 
     Raises:
         UserError: anything wrong with options, shards, models or the output.
@@ -54,6 +57,8 @@ def pretrain(
     """
     if resume and overwrite:
         raise UserError("--resume goes on with a run, --overwrite replaces it", accepted="one of the two")
+    if tensorboard:
+        require_tensorboard()
 
     def facts(ranks: Ranks) -> dict[str, str]:
         data, eval_data = given["--data"], given["--eval-data"]
@@ -70,7 +75,8 @@ def pretrain(
         else:
             parts = _to_begin(given, output, load, device_name, overwrite, ranks)
         try:
-            done = Run(output=output, export=export, ranks=ranks, **vars(parts)).train()
+            events = ranks.first and wants_event_files(output, tensorboard)
+            done = Run(output=output, export=export, ranks=ranks, tensorboard=events, **vars(parts)).train()
         except OSError as error:  # a full disk, most likely
             if ranks.first and not list_checkpoints(output / "checkpoints"):
                 shutil.rmtree(output)  # there is nothing in it to go on from
