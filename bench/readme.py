@@ -89,7 +89,12 @@ def readme_table(results: dict[str, Cases], language: str) -> str:
             rows.append([getattr(row, language), *shown])
     if not rows:
         return NOT_MEASURED[language]
-    machines = [case["machine"] for section, cases in results.items() if section != "gpu" for case in cases.values()]
+    machines = [
+        case["machine"]
+        for section, cases in results.items()
+        if section not in ("gpu", "plan")
+        for case in cases.values()
+    ]
     named = dict.fromkeys(MACHINE[language].format(**machine) for machine in machines)
     source = SOURCE[language].format(machines=OR[language].join(named))
     return f"{table([HEADING[language], *peers], rows)}\n{source}\n"
