@@ -13,7 +13,7 @@ def run(
     data: Annotated[Path | None, typer.Option(help="Folder of shards (weixing prepare).")] = None,
     model: Annotated[str | None, typer.Option(help="Shape: 2/128 … 12/768, tiny … base, any L/H.")] = None,
     recipe: Annotated[str | None, typer.Option(help="weixing or uer. Default: weixing.")] = None,
-    init: Annotated[str | None, typer.Option(help="Model to start from (stage 2, or your own domain).")] = None,
+    init: Annotated[str | None, typer.Option(help="Model to start from: stage 2, own domain.")] = None,
     eval_data: Annotated[Path | None, typer.Option(help="Held-out shards.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer updates. Default: the recipe's (100,000).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows an update.")] = None,
@@ -27,7 +27,7 @@ def run(
     report_every: Annotated[int | None, typer.Option(help="Steps between reports.")] = None,
     eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations.")] = None,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints. Default: 10 minutes.")] = None,
-    keep: Annotated[int | None, typer.Option(help="Newest checkpoints kept, beside the best. Default: 3.")] = None,
+    keep: Annotated[int | None, typer.Option(help="Newest checkpoints kept (the best too).")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
     no_compile: Annotated[
@@ -36,9 +36,7 @@ def run(
     stall_timeout: Annotated[
         float, typer.Option(help="Seconds after which processes that stand still end, and say which.")
     ] = 600.0,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Event files for TensorBoard in --out (extra: track).")
-    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Event files too, for TensorBoard.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
