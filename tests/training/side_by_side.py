@@ -7,7 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from weixing.data.shards import ShardSet
 from weixing.errors import RanksError, UserError
 from weixing.formats.huggingface import export_masked_lm
 from weixing.formats.naming import load_masked_lm
+from weixing.recipes import RECIPES
 from weixing.training import pretraining
 from weixing.training.batch import masked_loss
 from weixing.training.pretraining import Run
 from weixing.training.replicas import ReplicatedGradients
+from weixing.training.sharding import NOTHING_SAVED, Memory
 from weixing.training.start import pretrain
 
 OPTIONS = (
@@ -128,13 +130,24 @@ def _one(
 
 
 def train(
-    output: Path, *, resume: bool = False, export: bool = False, stall_seconds: float = 600.0, **given: Any
+    output: Path,
+    *,
+    resume: bool = False,
+    export: bool = False,
+    stall_seconds: float = 600.0,
+    memory: Memory = NOTHING_SAVED,
+    dropout: float | None = None,
+    **given: Any,
 ) -> dict[str, Any]:
-    """A run on this process' rank; what it came to."""
+    """A run on this process' rank; what it came to. With `dropout`, the recipe's is replaced."""
+    if dropout is not None:
+        change = {name: tuple(replace(stage, dropout=dropout) for stage in stages) for name, stages in RECIPES.items()}
+        RECIPES.update(change)
     options = {option: given.pop(option.removeprefix("--").replace("-", "_"), None) for option in OPTIONS}
     assert not given, given
     done = pretrain(
-        options, output, load=load_masked_lm, device_name="cpu", resume=resume, stall_seconds=stall_seconds,
+        options, output, load=load_masked_lm, device_name="cpu", resume=resume,
+        stall_seconds=stall_seconds, memory=memory,
         export=partial(export_masked_lm, overwrite=True) if export else lambda *_: None,
     )  # fmt: skip
     return vars(done)

@@ -17,7 +17,7 @@ def run(
     eval_data: Annotated[Path | None, typer.Option(help="Held-out shards.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer updates. Default: the recipe's (100,000).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows an update.")] = None,
-    micro_batch_size: Annotated[int | None, typer.Option(help="Rows of one forward pass, if memory is short.")] = None,
+    micro_batch_size: Annotated[int | None, typer.Option(help="Rows of one forward pass. Default: all.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak, of AdamW.")] = None,
     matrix_learning_rate: Annotated[float | None, typer.Option(help="Peak, of Muon (recipe weixing).")] = None,
     masking_rate: Annotated[float | None, typer.Option(help="Masked share of a row.")] = None,
@@ -33,8 +33,11 @@ def run(
     no_compile: Annotated[
         bool, typer.Option("--no-compile", help="No torch.compile on a GPU (a CPU has none).")
     ] = False,
+    shard: Annotated[bool, typer.Option("--shard", help="Cut the model among the processes (FSDP).")] = False,
+    offload: Annotated[bool, typer.Option("--offload", help="With --shard: keep it in the hosts' memory.")] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Keep no activations; make them again.")] = False,
     stall_timeout: Annotated[
-        float, typer.Option(help="Seconds after which processes that stand still end, and say which.")
+        float, typer.Option(help="Seconds all may stand still. Default: 600.", show_default=False)
     ] = 600.0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Event files too, for TensorBoard.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, exactly.")] = False,
@@ -44,12 +47,14 @@ def run(
     """Pretrain a miniature on shards. Ctrl-C saves before it stops; --resume goes on as if never stopped.
 
     Example: weixing pretrain --data shards128 --model 2/128 --out runs/tiny --steps 20000
-    On many devices and hosts (docs/scale.md): torchrun --nproc-per-node 8 -m weixing pretrain …
+
+    Many devices, many hosts: torchrun --nproc-per-node 8 -m weixing pretrain …
     """
     from functools import partial
 
     from weixing.formats.huggingface import export_masked_lm
     from weixing.formats.naming import load_masked_lm
+    from weixing.training.sharding import Memory
     from weixing.training.start import pretrain
 
     given = {
@@ -65,6 +70,7 @@ def run(
         given, out, load=load_masked_lm, export=partial(export_masked_lm, overwrite=True),
         device_name=device, resume=resume, overwrite=overwrite, stall_seconds=stall_timeout,
         tensorboard=tensorboard,
+        memory=Memory(shard, offload, recompute),
     )  # fmt: skip
     result = asdict(done)
     stopped_by, rank = result.pop("stopped_by"), result.pop("rank")

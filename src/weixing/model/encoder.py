@@ -6,8 +6,10 @@ Shapes: B sequences, T positions, M kept positions, H hidden units, A attention 
 
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from weixing.model.attention import Attention, Mask, attend, masks, select_positions
 from weixing.zoo import Shape
@@ -84,9 +86,15 @@ class Layer(nn.Module):
         self.feed_forward = FeedForward(shape.hidden, shape.feed_forward)
         self.feed_forward_norm = nn.LayerNorm(shape.hidden, eps=LAYER_NORM_EPSILON)
         self.dropout = nn.Dropout(dropout)
+        self.recompute = False  # in the backward pass, what lies between input and output; saves memory
 
     def forward(self, x: Tensor, mask: Mask, keep: Tensor | None = None) -> Tensor:
         """[B, T, H], mask as in SelfAttention → [B, T, H]; with `keep` int64 [B, M] → those positions, [B, M, H]."""
+        if self.recompute and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(self._compute, x, mask, keep, use_reentrant=False))
+        return self._compute(x, mask, keep)
+
+    def _compute(self, x: Tensor, mask: Mask, keep: Tensor | None) -> Tensor:
         asking = x if keep is None else select_positions(x, keep)
         y = self.attention(x, mask, None if keep is None else asking)
         x = self.attention_norm(asking + self.dropout(y))

@@ -13,6 +13,7 @@ from weixing.data.shards import ShardSet
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
 from weixing.training.batch import Batch, BatchMaker
+from weixing.training.cutting import has_cut
 from weixing.training.devices import Precision, autocast
 from weixing.training.ranks import ALONE, Ranks
 
@@ -57,13 +58,18 @@ class HeldOut:
         """
         training = model.training
         model.eval()
+        cut = has_cut(model)
 
         def evaluate(start: int) -> tuple[float, float, float]:
-            with torch.inference_mode():  # a setting of the thread's own
+            # Settings of the thread's own; what is made in inference mode may not be used in training, as FSDP does.
+            with torch.no_grad() if cut else torch.inference_mode():
                 return self._batch(start, model, device, precision)
 
-        starts = range(0, len(self.shards), ROWS_AT_ONCE)[ranks.rank :: ranks.count]
-        results = workers.map(evaluate, starts) if workers else [evaluate(start) for start in starts]
+        starts = range(0, len(self.shards), ROWS_AT_ONCE)
+        mine = starts[ranks.rank :: ranks.count]
+        results = workers.map(evaluate, mine) if workers else [evaluate(start) for start in mine]
+        if cut and len(mine) < len(starts[:: ranks.count]):
+            evaluate(0)  # a model that is cut computes when all ranks do
         loss, correct, count = ranks.totals(*(math.fsum(result[number] for result in results) for number in range(3)))
         model.train(training)
         return Evaluation(loss / max(1.0, count), correct / max(1.0, count))
@@ -76,7 +82,10 @@ class HeldOut:
         batches = BatchMaker(self.shards.vocabulary, self._masking, self._isolate, torch.device("cpu"))
         batch = batches(rows, None, EVALUATION_SEED + start // ROWS_AT_ONCE).to(device)
         at_once = max(1, LOGITS_AT_ONCE // (batch.masked.positions.shape[1] * len(self.shards.vocabulary)))
-        parts = (batch[first : first + at_once] for first in range(0, len(batch), at_once))
+        parts = [batch[first : first + at_once] for first in range(0, len(batch), at_once)]
+        if has_cut(model):  # as many on every rank
+            for _ in range(len(parts), -(-ROWS_AT_ONCE // at_once)):
+                _answers(model, parts[0], device, precision)
         answers = zip(*(_answers(model, part, device, precision) for part in parts), strict=True)
         losses, right = (torch.cat(values) for values in answers)
         weights = batch.masked.weights

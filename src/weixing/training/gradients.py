@@ -21,9 +21,11 @@ from weixing.model.compiled.rows import Rows
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
 from weixing.training.batch import Batch, Loss, masked_loss
+from weixing.training.cutting import has_cut
 from weixing.training.devices import Precision, autocast, product_type
 from weixing.training.ranks import ALONE, Ranks
 from weixing.training.replicas import ReplicatedGradients
+from weixing.training.sharding import ShardedGradients
 
 CHUNK_NUMBERS = 1 << 19  # positions times hidden units of one pass: larger ones leave the cache
 
@@ -204,6 +206,9 @@ def make_gradients(
         compiled: whether torch.compile may be used, which is done on a GPU.
         ranks: the processes that have rows of the update.
     """
+    if has_cut(model):
+        model.encoder.set_dropout(dropout)
+        return ShardedGradients(model, precision, micro_batch_size, device, ranks, entries)
     if device.type == "cpu":
         return CompiledGradients(model, precision, Workers(), dropout, micro_batch_size, entries, ranks)
     model.encoder.set_dropout(dropout)

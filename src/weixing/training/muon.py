@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from weixing.model.compiled.workers import Workers
+from weixing.training.cutting import joined_like, local, part_of, whole
 from weixing.zoo import Shape
 
 # Of one Newton-Schulz step, X ← a X + (b A + c A²) X with A = X Xᵀ: they bring every singular value near 1.
@@ -88,25 +89,30 @@ class Muon(Optimizer):
         """One update of matrices of one shape, with a new direction if it is their turn."""
         matrices, turn = job
         rows, columns = matrices[0].shape
-        averages = [self.state[p]["momentum"] for p in matrices]
-        gradients = [p.grad for p in matrices if p.grad is not None]
+        # Of matrices that are cut among ranks, each rank works on its part; only to be made orthogonal they are whole.
+        parts = [local(p) for p in matrices]
+        averages = [local(self.state[p]["momentum"]) for p in matrices]
+        gradients = [local(p.grad) for p in matrices if p.grad is not None]
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         if turn:
             ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
-            directions = list(orthogonalise(torch.stack(ahead).to(self._dtype)).unbind())
+            wholes = [whole(joined_like(part, p)) for part, p in zip(ahead, matrices, strict=True)]
+            orthogonal = orthogonalise(torch.stack(wholes).to(self._dtype)).unbind()
+            directions = [part_of(direction, p) for direction, p in zip(orthogonal, matrices, strict=True)]
             if group["every"] > 1:
                 for p, direction in zip(matrices, directions, strict=True):
                     # Always in one place, where CUDA graphs of other turns read it.
-                    self.state[p].setdefault("direction", torch.empty_like(direction)).copy_(direction)
+                    kept = self.state[p].setdefault("direction", joined_like(torch.empty_like(direction), p))
+                    local(kept).copy_(direction)
         else:
-            directions = [self.state[p]["direction"] for p in matrices]
-        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+            directions = [local(self.state[p]["direction"]) for p in matrices]
+        torch._foreach_mul_(parts, 1 - group["lr"] * group["weight_decay"])
         length = group["lr"] * math.sqrt(max(1, rows / columns))
         if isinstance(length, Tensor):
-            torch._foreach_sub_(matrices, torch._foreach_mul(directions, length))
+            torch._foreach_sub_(parts, torch._foreach_mul(directions, length))
         else:
-            for p, direction in zip(matrices, directions, strict=True):
-                p.add_(direction, alpha=-length)
+            for p, part, direction in zip(matrices, parts, directions, strict=True):
+                part.add_(direction, alpha=-length)
                 self._updated(p)
 
 

@@ -8,11 +8,10 @@ a resumed run is the same run, bit for bit on one CPU.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 
-import numpy as np
 import torch
 from torch.optim import Optimizer
 
@@ -33,12 +32,15 @@ from weixing.training.devices import peak_flops_per_second
 from weixing.training.evaluation import Evaluation, HeldOut
 from weixing.training.gradients import make_gradients
 from weixing.training.optimizers import build_optimizers, set_learning_rates
+from weixing.training.progressed import Pretrained, Progressed
 from weixing.training.ranks import Ranks
 from weixing.training.readings import Reading, Readings
 from weixing.training.runlog import MetricsLog, NoLog
 from weixing.training.schedules import warmup_hold_decay
 from weixing.training.settings import Settings
+from weixing.training.sharding import Memory, empty, gathered, place, scatter, whole_model
 from weixing.training.stopping import stop_request
+from weixing.training.unreached import fill_unreached
 from weixing.training.update import CapturedUpdate, Update
 
 Export = Callable[[MaskedLanguageModel, Vocabulary, Path], None]
@@ -49,43 +51,6 @@ UNTIMED_STEPS = 10  # start-up, left out of tokens_per_second
 STEPS_BETWEEN_LOOKS = {"cpu": 1, "cuda": 50}
 STEPS_READ_AHEAD = {"cpu": 0, "cuda": 2}  # on a CPU the thread would take a core from the step
 SECONDS_BETWEEN_SAVES = 600.0
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """What a run came to.
-
-    `tokens` counts positions fed, padding included; `stopped_by` is a signal's number; `rank` is this process.
-    """
-
-    steps: int
-    tokens: int
-    seconds: float
-    tokens_per_second: float
-    train_loss: float | None
-    eval_loss: float | None
-    eval_accuracy: float | None
-    peak_fraction: float
-    output: str
-    stopped_by: int | None = None
-    rank: int = 0
-
-
-@dataclass
-class Progressed:
-    """The loop's own numbers, saved with every checkpoint."""
-
-    step: int = 0
-    seconds: float = 0.0
-    timed_steps: int = 0
-    timed_seconds: float = 0.0
-    loss_sum: float = 0.0  # since the last report
-    predicted: float = 0.0
-    train_loss: float = math.nan  # of the last report
-    grad_norm: float = math.nan
-    evaluation: dict[str, float] = field(default_factory=dict)
-    best_step: int | None = None  # of the evaluations
-    best_loss: float = math.inf
 
 
 class Run:
@@ -101,6 +66,7 @@ class Run:
         export: writes the finished model into the run's folder ``model``.
         ranks: the processes that train this model together.
         tensorboard: whether to write event files beside metrics.jsonl.
+        memory: what is done without to save memory.
     """
 
     def __init__(
@@ -113,6 +79,7 @@ class Run:
         device: torch.device,
         export: Export,
         ranks: Ranks,
+        memory: Memory,
         tensorboard: bool = False,
     ) -> None:
         recipe = settings.recipe
@@ -121,7 +88,7 @@ class Run:
         self.settings, self.recipe, self.output, self.device = settings, recipe, output, device
         self.export = export
         self.vocabulary, self.sequence_length = shards.vocabulary, shards.manifest.sequence_length
-        self.model = model.to(device)
+        self.model = place(model, device, memory, ranks)
         # What a model that goes on knows of other entries is left alone: `--init` keeps the whole vocabulary in play.
         self.reach: Reach | None = None
         if recipe.reached_only and not settings.init:
@@ -247,20 +214,22 @@ class Run:
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
         self._log.sync()
         self.ranks.at(self.done.step, "saving")
+        model, optimizers = gathered(self.model, self.optimizers, self.ranks)
         if self.ranks.first:
-            self.checkpoints.save(
-                self.done.step, self.model, self.optimizers, progress, self.device, self.done.best_step, urgent
-            )
+            self.checkpoints.save(self.done.step, model, optimizers, progress, self.device, self.done.best_step, urgent)
 
     def _resume(self) -> None:
         """Put the newest checkpoint's state back, which rank 0 alone reads; all ranks have the same weights then."""
 
         def load() -> Progressed | None:
-            found = self.checkpoints.load(self.model, self.optimizers, self.device)
+            found = self.checkpoints.load(read[0], read[1], self.device)
             return Progressed(step=found[0], **found[1]) if found else None
 
-        self.done = self.ranks.by_first(load) or self.done
-        self.ranks.follow_first(self.model, self.optimizers if self.done.step else ())
+        read = empty(self.model, self.optimizers)
+        resumed = self.ranks.by_first(load)
+        if resumed:
+            self.done = resumed
+            scatter(read, self.model, self.optimizers, self.ranks)
 
     def _agreed(self, signal: int | None, save_due: bool) -> tuple[int | None, bool]:
         """A signal that any rank has got, and whether rank 0 is to save."""
@@ -321,7 +290,7 @@ class Run:
             self._complete()
             self.model.eval()
             self.ranks.at(self.done.step, "exporting")
-            model = self.model.cpu()
+            model = whole_model(self.model, self.ranks)
 
             def export() -> None:
                 self.checkpoints.wait()
@@ -379,15 +348,6 @@ class Run:
             where=self.output,
             action=f"Start again with a lower --learning-rate. Last checkpoint: {saved[-1] if saved else 'none'}",
         )
-
-
-@torch.no_grad()
-def fill_unreached(model: MaskedLanguageModel, reach: Reach) -> None:
-    """Give the entries outside of `reach` the mean vector and bias of its rarest ones: to text, they are as rare."""
-    unreached = np.setdiff1d(np.arange(len(model.head.bias)), reach.entries)
-    vectors, bias = model.encoder.embeddings.token.weight, model.head.bias
-    vectors[unreached] = vectors[reach.rarest].mean(0)
-    bias[unreached] = bias[reach.rarest].mean()
 
 
 def _masking_seed(seed: int, step: int) -> int:

@@ -28,13 +28,13 @@ def begun_by_this_launch(output: Path) -> bool:
     return again and launch == os.environ[LAUNCH]
 
 
-def write_run_record(settings: Settings, output: Path, device: torch.device, ranks: int = 1) -> None:
-    """Write run.json: settings, machine, number of processes, versions, when it began."""
+def write_run_record(settings: Settings, output: Path, device: torch.device, ranks: int, sharded: bool) -> None:
+    """Write run.json: settings, machine, number of processes and whether the model is cut, versions, when it began."""
     record: dict[str, Any] = {
         "kind": RUN_KIND,
         "weixing": weixing.__version__,
         "settings": as_json(settings),
-        "machine": {**describe_machine(device), "ranks": ranks},
+        "machine": {**describe_machine(device), "ranks": ranks, "sharded": sharded},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if LAUNCH in os.environ:
@@ -42,19 +42,25 @@ def write_run_record(settings: Settings, output: Path, device: torch.device, ran
     write_json(output / "run.json", record)
 
 
-def note_resumption(output: Path, device: torch.device, ranks: int = 1) -> None:
+def note_resumption(output: Path, device: torch.device, ranks: int, sharded: bool) -> None:
     """Add this machine to run.json, and say so if it computes otherwise than the run's: then resuming is not exact.
 
     Raises:
-        UserError: the run began on another kind of device, whose optimizers keep other states.
+        UserError: the run began on another kind of device, or in another way, where optimizers keep other states.
     """
     record = read_json(output / "run.json", "run.json of a run to resume")
-    machine, before = {**describe_machine(device), "ranks": ranks}, {"ranks": 1, **record["machine"]}
+    machine = {**describe_machine(device), "ranks": ranks, "sharded": sharded}
+    before = {"ranks": 1, "sharded": False, **record["machine"]}
     if (began := _device_type(before)) not in (None, device.type):
         raise UserError(
             f"this run began on {began}, and its optimizers' states are of no use on {device.type}",
             where=output / "run.json", accepted=f"--device {began}",
             action=f"Resume it there; once it is finished, --init {output} starts a new run from its model",
+        )  # fmt: skip
+    if device.type == "cpu" and before["sharded"] != sharded:  # compiled optimizers, or torch's
+        raise UserError(
+            f"this run began with{'' if before['sharded'] else 'out'} --shard, and on a CPU its optimizers' states are "
+            f"of no use with{'' if sharded else 'out'} it", where=output / "run.json",
         )  # fmt: skip
     if different := [key for key in ("device", "threads", "torch", "ranks") if machine[key] != before.get(key)]:
         changes = ", ".join(f"{key} {machine[key]} (before: {before.get(key)})" for key in different)

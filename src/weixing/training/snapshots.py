@@ -11,8 +11,8 @@ from weixing.errors import UserError
 from weixing.model.heads import MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.checkpoint_files import STATE, WEIGHTS, check_files
-from weixing.training.pretraining import fill_unreached
 from weixing.training.settings import resumed_settings
+from weixing.training.unreached import fill_unreached
 
 
 def is_checkpoint(folder: Path) -> bool:

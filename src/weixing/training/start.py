@@ -23,6 +23,7 @@ from weixing.training.pretraining import Export, Pretrained, Run
 from weixing.training.ranks import Ranks, joined
 from weixing.training.record import begun_by_this_launch, note_end, note_resumption, write_run_record
 from weixing.training.settings import Settings, new_settings, resumed_settings
+from weixing.training.sharding import NOTHING_SAVED, Memory, require_possible
 from weixing.training.tensorboard import require_tensorboard, wants_event_files
 from weixing.zoo import Shape, parse_shape
 
@@ -40,6 +41,7 @@ def pretrain(
     overwrite: bool = False,
     stall_seconds: float = 600.0,
     tensorboard: bool = False,
+    memory: Memory = NOTHING_SAVED,
 ) -> Pretrained:
     """Start a run, or go on with one.
 
@@ -48,6 +50,7 @@ def pretrain(
         output: the run folder.
         load: reads the model that ``--init`` names.
         export: writes the finished model.
+        memory: what is done without to save memory.
         stall_seconds: how long several processes may stand still, before they end and say which one is behind it.
         tensorboard: whether to write event files; a run that has some goes on with them when it is resumed.
 
@@ -63,20 +66,23 @@ def pretrain(
     def facts(ranks: Ranks) -> dict[str, str]:
         data, eval_data = given["--data"], given["--eval-data"]
         rows = None if resume and not data else _open(data, "--data")
-        options = {**given, "--resume": resume or None, "--overwrite": overwrite or None}
+        options = {**given, "--resume": resume or None, "--overwrite": overwrite or None, **vars(memory)}
         return facts_of(options, rows, _open_held_out(eval_data), _device(device_name, ranks))
 
     with joined(facts, stall_seconds) as ranks:
+        require_possible(memory, _device(device_name, ranks), ranks)
         restarted = not resume and ranks.by_first(lambda: begun_by_this_launch(output))
         if restarted and not ranks.by_first(lambda: list_checkpoints(output / "checkpoints")):
             restarted, overwrite = False, True  # nothing was lost
         if resume or restarted:
-            parts = _to_resume(given, output, device_name, ranks)
+            parts = _to_resume(given, output, device_name, ranks, memory)
         else:
-            parts = _to_begin(given, output, load, device_name, overwrite, ranks)
+            parts = _to_begin(given, output, load, device_name, overwrite, ranks, memory)
         try:
             events = ranks.first and wants_event_files(output, tensorboard)
-            done = Run(output=output, export=export, ranks=ranks, tensorboard=events, **vars(parts)).train()
+            done = Run(
+                output=output, export=export, ranks=ranks, memory=memory, tensorboard=events, **vars(parts)
+            ).train()  # fmt: skip
         except OSError as error:  # a full disk, most likely
             if ranks.first and not list_checkpoints(output / "checkpoints"):
                 shutil.rmtree(output)  # there is nothing in it to go on from
@@ -103,7 +109,7 @@ class _Parts:
     device: torch.device
 
 
-def _to_resume(given: dict[str, Any], output: Path, device_name: str | None, ranks: Ranks) -> _Parts:
+def _to_resume(given: dict[str, Any], output: Path, device_name: str | None, ranks: Ranks, memory: Memory) -> _Parts:
     """Rank 0 alone reads the run folder, and notes in it that the run is resumed."""
     settings = ranks.by_first(lambda: resumed_settings(output, given))
 
@@ -120,7 +126,7 @@ def _to_resume(given: dict[str, Any], output: Path, device_name: str | None, ran
             raise UserError(
                 "this run has no checkpoint to go on from", where=output, action="Start it again with --overwrite"
             )
-        note_resumption(output, device, ranks.count)
+        note_resumption(output, device, ranks.count, memory.shard)
 
     parts = ranks.together(prepare)
     ranks.by_first(lambda: note(parts.device))
@@ -128,7 +134,13 @@ def _to_resume(given: dict[str, Any], output: Path, device_name: str | None, ran
 
 
 def _to_begin(
-    given: dict[str, Any], output: Path, load: Load, device_name: str | None, overwrite: bool, ranks: Ranks
+    given: dict[str, Any],
+    output: Path,
+    load: Load,
+    device_name: str | None,
+    overwrite: bool,
+    ranks: Ranks,
+    memory: Memory,
 ) -> _Parts:
     """Rank 0 alone makes the run folder."""
 
@@ -149,9 +161,10 @@ def _to_begin(
         if output.exists():
             shutil.rmtree(output)
         output.mkdir(parents=True)
-        write_run_record(parts.settings, output, parts.device, ranks.count)
+        write_run_record(parts.settings, output, parts.device, ranks.count, memory.shard)
 
     parts = ranks.together(prepare)
+    ranks.follow_first(parts.model)  # --init may name other files there
     ranks.by_first(lambda: make_folder(parts))
     return parts
 
