@@ -16,8 +16,8 @@ from weixing.formats.naming import load_encoder
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import load_task
 from weixing.tasks.finetune import BETAS, DROPOUT, EPSILON, WARMUP_SHARE, WEIGHT_DECAY
+from weixing.tasks.kinds import objective_for
 from weixing.tasks.losses import Loss
-from weixing.tasks.objectives import objective_for
 from weixing.tasks.steps import AutogradSteps
 from weixing.text.tokenizer import Tokenizer
 from weixing.training.optimizers import UncorrectedAdamW, decay_groups

@@ -14,9 +14,9 @@ from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Task
 from weixing.tasks.finetune import Outcome, fine_tune
+from weixing.tasks.kinds import objective_for
 from weixing.tasks.logits import logits_of
 from weixing.tasks.losses import Loss
-from weixing.tasks.objectives import objective_for
 from weixing.tasks.steps import make_steps
 from weixing.text.tokenizer import Tokenizer
 from weixing.training.optimizers import uer_adamw
@@ -132,7 +132,7 @@ def test_dev_scores_do_not_depend_on_batches_or_padding(tune, task: Task, tokeni
             logits = outcome.model(alone.ids, alone.token_types)
             np.testing.assert_allclose(logits.softmax(1)[0].numpy(), outcome.predictions[row], atol=1e-5)
     steps = make_steps(outcome.model, Loss(objective), "float32", 0.1, Workers())
-    again = logits_of(steps.logits, dev, 2, max_length=32).softmax(1).numpy()
+    again = logits_of(steps.logits, dev, max_length=32).softmax(1).numpy()
     assert np.array_equal(again, outcome.predictions)
     right = again.argmax(1) == np.array([int(label) for label in task.dev.labels])
     assert outcome.correct == right.sum()

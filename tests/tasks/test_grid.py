@@ -19,8 +19,8 @@ from weixing.tasks.cells import Cell, grid
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Task
 from weixing.tasks.grid import Summary, run_grid
+from weixing.tasks.kinds import objective_for
 from weixing.tasks.logits import logits_of, plain_logits
-from weixing.tasks.objectives import objective_for
 from weixing.tasks.results import Result, read_results
 from weixing.tasks.tuning import Tuning
 from weixing.text.tokenizer import Tokenizer
@@ -86,7 +86,7 @@ def test_the_exported_model_is_the_best_cell(run, tmp_path: Path, task: Task) ->
     model, vocabulary, labels = import_classifier(tmp_path / "out" / "model")
     assert tuple(labels) == task.labels
     dev = encode_examples(task.dev, objective_for(task), Tokenizer(vocabulary), 32)
-    logits = logits_of(partial(plain_logits, model, "float32"), dev, 2, max_length=32)
+    logits = logits_of(partial(plain_logits, model, "float32"), dev, max_length=32)
     assert (logits.argmax(1) == dev.targets).sum() == summary.best.correct
 
 

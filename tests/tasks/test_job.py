@@ -13,7 +13,7 @@ from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Task
 from weixing.tasks.job import Here, Job, as_it_travels, run_cell, with_tensors, without_tensors
-from weixing.tasks.objectives import objective_for
+from weixing.tasks.kinds import objective_for
 from weixing.tasks.tuning import Tuning
 from weixing.text.tokenizer import Tokenizer
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from weixing.model.encoder import Encoder
 from weixing.model.heads import Classifier, TokenClassifier
 from weixing.tasks.files import Examples, Task
-from weixing.tasks.objectives import IGNORED, ManyClasses, Number, Objective, OneClass, Tags, objective_for
+from weixing.tasks.kinds import objective_for
+from weixing.tasks.objectives import IGNORED, ManyClasses, Number, Objective, OneClass, Tags
 from weixing.tasks.rows import Kind, Label
 
 NAMES = ("a", "b", "c")

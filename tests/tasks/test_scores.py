@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weixing.tasks.scores import average_ranks, entities, entity_f1, micro_f1, spearman
+from weixing.tasks.scores import auc, average_ranks, entities, entity_f1, micro_f1, spearman
 
 
 def test_micro_f1_counts_pairs_of_rows_and_labels() -> None:
@@ -32,6 +32,26 @@ def test_spearman_of_hand_worked_tables() -> None:
     # With ties: ranks 1 2.5 2.5 4 against 1 3 2 4, 4.5 / √(4.5 · 5).
     assert spearman(np.array([1.0, 2, 2, 3]), np.array([1.0, 3, 2, 4])) == pytest.approx(4.5 / (4.5 * 5) ** 0.5)
     assert spearman(np.array([1.0, 1, 1]), np.array([3.0, 2, 1])) == 0
+
+
+numbers = st.sampled_from([-1.0, 0.0, 0.25, 0.3, 1.0])
+
+
+@given(rows=st.lists(st.tuples(numbers, st.booleans()), min_size=2, max_size=30))
+def test_auc_is_that_of_scikit_learn(rows: list[tuple[float, bool]]) -> None:
+    values, positive = (np.array(column) for column in zip(*rows, strict=True))
+    if len(set(positive.tolist())) < 2:
+        assert auc(values, positive) == 0.5
+    else:
+        metrics = pytest.importorskip("sklearn.metrics")
+        assert auc(values, positive) == pytest.approx(metrics.roc_auc_score(positive, values))
+
+
+@given(rows=st.lists(st.tuples(numbers, numbers), min_size=3, max_size=30))
+def test_spearman_is_that_of_scipy(rows: list[tuple[float, float]]) -> None:
+    one, other = (np.array(column) for column in zip(*rows, strict=True))
+    if min(len(set(one.tolist())), len(set(other.tolist()))) > 1:
+        assert spearman(one, other) == pytest.approx(pytest.importorskip("scipy.stats").spearmanr(one, other).statistic)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import Encoded, encode_examples
 from weixing.tasks.files import Task
 from weixing.tasks.finetune import Outcome, fine_tune, parameter_groups
-from weixing.tasks.objectives import objective_for
+from weixing.tasks.kinds import objective_for
 from weixing.tasks.rows import Kind
 from weixing.tasks.teachers import CERTAIN, taught, teachers_sha256
 from weixing.tasks.tuning import Tuning

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weixing.tasks.rows import Kind
-from weixing.tasks.tuning import Contrast, SentencePooling, Tuning
+from weixing.tasks.tuning import Contrast, Tuning
 
 
 def run(
@@ -21,7 +21,9 @@ def run(
     text: Annotated[str | None, typer.Option(help="Column (number: no header) or key; a list is joined.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="That of the second text, if any.")] = None,
     label: Annotated[str | None, typer.Option(help="That of the label. Default: label.")] = None,
-    kind: Annotated[Kind | None, typer.Option(metavar="KIND", help="class, multi-label, number or tags.")] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(metavar="KIND", help="class, multi-label, number, tags or similarity.")
+    ] = None,
     label_separator: Annotated[str | None, typer.Option(help="Between classes of a multi-label row.")] = None,
     vocab: Annotated[str | None, typer.Option(help="Of an untrained shape. Default: the built-in one.")] = None,
     named: Annotated[
@@ -40,8 +42,11 @@ def run(
     teacher: Annotated[list[str] | None, typer.Option(help="Fine-tuned model to learn from. May be repeated.")] = None,
     teacher_weight: Annotated[float, typer.Option(help="Its share of the loss, 0 to 1.")] = Tuning.teacher_weight,
     temperature: Annotated[float, typer.Option(help="Divides both sides' logits.")] = Tuning.temperature,
-    contrast: Annotated[Contrast, typer.Option(metavar="KIND", help="simcse, cosent or in-batch.")] = "cosent",
-    pooling: Annotated[SentencePooling, typer.Option(metavar="KIND", help="Of similarity: mean or cls.")] = "mean",
+    contrast: Annotated[Contrast, typer.Option(metavar="KIND", help="simcse, cosent or in-batch.")] = Tuning.contrast,
+    pooling: Annotated[
+        Literal["mean", "cls"], typer.Option(metavar="KIND", help="Of similarity: mean or cls.")
+    ] = Tuning.pooling,
+    scale: Annotated[float, typer.Option(help="Of its cosines: 1 / temperature.")] = Tuning.scale,
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 128,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N. Default: CUDA if any.")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or float32. Default: bf16 in hardware.")] = None,
@@ -59,21 +64,15 @@ def run(
     from weixing.cli.lists import positive_numbers, whole_numbers
     from weixing.progress import say
     from weixing.tasks.cells import GRIDS, SIMILARITY, grid
-    from weixing.tasks.contrastive import open_similarity
     from weixing.tasks.grid import run_grid
     from weixing.tasks.named import open_task
     from weixing.tasks.rows import Layout
     from weixing.text.vocabulary import load_vocabulary
     from weixing.training.devices import pick_device, pick_precision
 
-    layout = Layout(text, text_pair, label, kind, label_separator)
-    tuning = Tuning(layer_decay, r_drop, tuple(teacher or ()), teacher_weight, temperature, patience)
-    similarity = None
-    if task == SIMILARITY and not data:
-        opened, similarity = open_similarity(train, dev, layout, tuning, contrast, pooling)
-        lists = GRIDS[SIMILARITY]
-    else:
-        opened, lists = open_task(task, data, train, dev, layout), GRIDS[named]
+    labelled = contrast != "simcse" or "similarity" not in (task, kind)
+    opened = open_task(task, data, train, dev, Layout(text, text_pair, label, kind, label_separator, labelled))
+    lists = SIMILARITY if opened.kind == "similarity" else GRIDS[named]
     cells = grid(
         whole_numbers(epochs, "--epochs") if epochs else lists.epochs,
         whole_numbers(batch_sizes, "--batch-sizes") if batch_sizes else lists.batch_sizes,
@@ -92,8 +91,9 @@ def run(
         device=chosen,
         precision=pick_precision(precision, chosen),
         max_length=max_length,
-        tuning=tuning,
-        similarity=similarity,
+        tuning=Tuning(
+            layer_decay, r_drop, tuple(teacher or ()), teacher_weight, temperature, patience, contrast, pooling, scale
+        ),
         search=search,
         threads=threads,
         processes=processes,

@@ -16,6 +16,7 @@ from weixing.model.encoder import Encoder
 from weixing.model.heads import (
     AnyClassifier,
     Classifier,
+    Embedder,
     MaskedLanguageModel,
     MaskedLanguageModelHead,
     ProblemType,
@@ -23,7 +24,7 @@ from weixing.model.heads import (
 )
 from weixing.zoo import Shape
 
-AnyModel = MaskedLanguageModel | AnyClassifier | Encoder
+AnyModel = MaskedLanguageModel | AnyClassifier | Embedder | Encoder
 Part = Literal["head", "pooler", "next_sentence", "classifier", "token_classifier"]
 PARTS: dict[Part, str] = {
     "head": "masked-LM head",

@@ -1,43 +1,52 @@
-"""What makes a model folder one of sentence vectors: the files by which `sentence-transformers` opens it. Writes files.
+"""What sentence-transformers needs beside a Hugging Face folder to make vectors with it. Writes files.
 
-Two modules: the transformer in the folder itself, and the pooling. `sentence-transformers` is not needed.
+The files are in the form that versions 2 to 6 read: two modules, the model and its pooling.
 """
 
-import json
 from pathlib import Path
 
 from weixing.files import atomic_folder, write_json
 from weixing.formats.bert import bert_of
 from weixing.formats.huggingface import write_folder
-from weixing.model.encoder import Encoder
+from weixing.model.heads import Embedder, SentencePooling
 from weixing.text.vocabulary import Vocabulary
+from weixing.zoo import Shape
 
-MODULES = "modules.json"
 POOLING = "1_Pooling"
-_MODES = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": POOLING, "type": "sentence_transformers.models.Pooling"},
+]
 
 
-def export_sentence_encoder(
-    encoder: Encoder, vocabulary: Vocabulary, folder: Path, *, pooling: str, max_length: int
-) -> None:
-    """Write a folder that sentence-transformers and transformers open, then read the weights back and compare.
+def export_embedder(model: Embedder, vocabulary: Vocabulary, folder: Path, *, overwrite: bool = False) -> None:
+    """Write a folder that ``SentenceTransformer(folder)`` and transformers' ``BertModel`` open, then read it back.
 
-    Args:
-        pooling: ``mean`` or ``cls``.
-        max_length: longest row, in tokens, [CLS] and [SEP] included.
+    Raises:
+        UserError: as `weixing.formats.huggingface.export_masked_lm`.
     """
-    with atomic_folder(folder) as beside:
-        write_folder(bert_of(encoder), vocabulary, beside)
-        write_json(beside / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
-        (beside / POOLING).mkdir()
-        modes = {name: mode == pooling for mode, name in _MODES.items()}
-        write_json(beside / POOLING / "config.json", {"word_embedding_dimension": encoder.shape.hidden, **modes})
-        (beside / MODULES).write_text(json.dumps(_modules(), indent=2) + "\n", encoding="utf-8")
+    with atomic_folder(folder, overwrite=overwrite) as beside:
+        card = _card(model.encoder.shape, model.pooling)
+        write_folder(bert_of(model), vocabulary, beside, model_card=card)
+        write_modules(beside, model.encoder.shape, model.pooling)
 
 
-def _modules() -> list[dict[str, object]]:
-    kinds = (("", "Transformer"), (POOLING, "Pooling"))
-    return [
-        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for number, (path, kind) in enumerate(kinds)
-    ]
+def write_modules(folder: Path, shape: Shape, pooling: SentencePooling) -> None:
+    """The files of sentence-transformers, into a Hugging Face folder that has none of them."""
+    write_json(folder / "modules.json", MODULES)
+    # The tokenizer knows by itself whether capitals count.
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": shape.positions, "do_lower_case": False})
+    write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
+    (folder / POOLING).mkdir()
+    modes = {f"pooling_mode_{mode}": mode.startswith(pooling) for mode in ("cls_token", "mean_tokens")}
+    write_json(folder / POOLING / "config.json", {"word_embedding_dimension": shape.hidden, **modes})
+
+
+def _card(shape: Shape, pooling: SentencePooling) -> str:
+    of = "the mean over all tokens" if pooling == "mean" else "the hidden state of [CLS]"
+    return (
+        "---\nlanguage: zh\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n---\n\n"
+        f"# Chinese sentence vectors, BERT {shape.name}\n\n"
+        f"{shape.layers} layers, {shape.hidden} hidden units, {shape.vocabulary_size:,} tokens, at most "
+        f"{shape.positions} tokens a text. A vector is {of}; compare by cosine. Made with weixing (微型).\n"
+    )

@@ -1,4 +1,4 @@
-"""What sits on the encoder: the masked-LM head, the classifier of texts and that of tokens. Pure tensor code.
+"""What sits on the encoder: the masked-LM head, classifiers of texts and of tokens, pooling. Pure tensor code.
 
 Shapes: B sequences, T positions, M predicted positions of a row, H hidden units, V vocabulary entries.
 """
@@ -17,6 +17,9 @@ from weixing.zoo import Shape
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """What the outputs of a classifier of texts mean, in transformers' words: one of several classes (softmax), any number
 of them (a sigmoid each), or numbers as they are."""
+
+
+SentencePooling = Literal["mean", "cls"]
 
 
 class MaskedLanguageModelHead(nn.Module):
@@ -150,4 +153,31 @@ class TokenClassifier(nn.Module):
         return cast(Tensor, self.output(hidden))
 
 
+class Embedder(nn.Module):
+    """A text → one vector: the mean over its tokens, [CLS] and [SEP] included, or the hidden state of [CLS].
+
+    Args:
+        encoder: its own from now on.
+        pooling: ``mean`` or ``cls``.
+    """
+
+    each_token: ClassVar[bool] = False
+
+    def __init__(self, encoder: Encoder, pooling: SentencePooling = "mean") -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+
+    def forward(self, ids: Tensor, token_types: Tensor | None = None, attention: Tensor | None = None) -> Tensor:
+        """[B, T], `attention` bool, as in `Encoder.forward` → vectors, float32 [B, H]."""
+        if self.pooling == "cls":
+            return cast(Tensor, self.encoder(ids, token_types, attention, keep=ids.new_zeros(len(ids), 1))[:, 0])
+        hidden = self.encoder(ids, token_types, attention).float()
+        if attention is None:
+            return cast(Tensor, hidden.mean(1))
+        return cast(Tensor, (hidden * attention[:, :, None]).sum(1) / attention.sum(1, keepdim=True))
+
+
 AnyClassifier = Classifier | TokenClassifier
+TaskModel = AnyClassifier | Embedder
+"""What is fine-tuned."""

@@ -51,10 +51,13 @@ class Batch:
 class Encoded:
     """Every row of a task file as ids, one behind the other, so that a batch is cut on the device that trains.
 
+    Where the two texts of a row are read apart, each of them is a row here: those of all first texts come first, [2N].
+
     Attributes:
         ids: int64 [tokens].
-        starts, lengths, first_lengths: of each row; those of token type 0. int64 [N].
-        targets: what an `Objective` makes of the labels, [N, …], or [tokens] where each token has one.
+        starts, lengths, first_lengths: of each row; those of token type 0. int64 [N] or [2N].
+        targets: what an `Objective` makes of the labels, [N, …], or [tokens] where each token has one; of texts that
+            are read apart [2N, 2], and behind it a number that equal texts share.
         labels: as they were read, N.
         pad_id: stands behind the end of a row.
         words: where each token has a target, for every word where in `ids` its first token is, -1 where it was cut
@@ -80,6 +83,10 @@ class Encoded:
         tensors = {name: x for name, x in vars(self).items() if isinstance(x, Tensor)}
         moved: dict[str, Any] = {name: x.to(device) for name, x in tensors.items()}
         return replace(self, **moved)
+
+    def texts_of(self, rows: np.ndarray) -> np.ndarray:
+        """Where, in `starts`, rows that are numbered as labels are, int64 [B]: itself, or [2B] of texts read apart."""
+        return np.concatenate([rows + part * len(self) for part in range(len(self.starts) // len(self))])
 
     def batch(self, rows: Tensor, width: int) -> Batch:
         """The rows numbered `rows` (int64 [B]), padded to `width` positions."""
@@ -120,20 +127,24 @@ def encode_examples(examples: Examples, objective: Objective, tokenizer: Tokeniz
 
     Words that have a tag each are tokenized one by one, so that no token belongs to two.
     """
-    vocabulary = tokenizer.vocabulary
+    vocabulary, rows = tokenizer.vocabulary, len(examples)
+    texts, seconds = examples.texts, examples.second_texts
+    if objective.apart:
+        assert seconds is not None
+        texts, seconds, rows = [*texts, *seconds], None, 2 * rows
     if objective.each_token:
         assert examples.words is not None
         first_ids, word_offsets = tokenizer.encode_batch(list(chain.from_iterable(examples.words)))
         first_word = np.cumsum([0, *map(len, examples.words)])
         first_offsets = word_offsets[first_word]
     else:
-        first_ids, first_offsets = tokenizer.encode_batch(examples.texts)
-    pairs = examples.second_texts is not None
-    second_ids, second_offsets = tokenizer.encode_batch(examples.second_texts or [""] * len(examples))
+        first_ids, first_offsets = tokenizer.encode_batch(texts)
+    pairs = seconds is not None
+    second_ids, second_offsets = tokenizer.encode_batch(seconds or [""] * rows)
     budget = max_length - (3 if pairs else 2)
     cls, sep = np.array([vocabulary.cls_id]), np.array([vocabulary.sep_id])
     pieces: list[np.ndarray] = []
-    lengths, first_lengths = np.empty((2, len(examples)), dtype=np.int64)
+    lengths, first_lengths = np.empty((2, rows), dtype=np.int64)
     for row, (start, end, second_start, second_end) in enumerate(
         zip(first_offsets[:-1], first_offsets[1:], second_offsets[:-1], second_offsets[1:], strict=True)
     ):
@@ -145,6 +156,10 @@ def encode_examples(examples: Examples, objective: Objective, tokenizer: Tokeniz
             lengths[row] += second + 1
     starts = np.cumsum(lengths) - lengths
     targets, words = objective.targets(examples.labels), None
+    if objective.apart:
+        numbers: dict[str, int] = {}
+        same = torch.tensor([numbers.setdefault(text, len(numbers)) for text in texts])
+        targets = torch.stack([targets, same.to(targets)], 1)
     if objective.each_token:
         places = np.repeat(starts + 1 - first_offsets[:-1], np.diff(first_word)) + word_offsets[:-1]
         ends = np.repeat(starts + first_lengths - 1, np.diff(first_word))

@@ -4,6 +4,7 @@ The form is told by the file's suffix and its first line:
 
 * CSV (``.csv``) and TSV, with a header that names the columns in any order, or columns by number and no header;
 * JSON lines, where the first character is ``{``;
+* a text a line (``.txt``), where no labels are needed and the first line has no tab;
 * BIO (``.bio``, or a first line that can only be a word and its tag): words and their tags, a word a line.
 
 Only a line feed (or carriage return + line feed) ends a row; a lone carriage return is text. Columns and keys that are
@@ -19,7 +20,19 @@ from weixing.errors import UserError
 from weixing.tasks.bio import OUTSIDE, bio_rows, looks_like_bio, tag_order
 from weixing.tasks.json_lines import json_rows
 from weixing.tasks.labels import infer_kind, label_of, label_order, words_of
-from weixing.tasks.rows import ACCEPTED, ACCEPTED_JSON, Kind, Label, Layout, Row, read_text, some
+from weixing.tasks.rows import (
+    ACCEPTED,
+    ACCEPTED_JSON,
+    UNLABELLED,
+    Kind,
+    Label,
+    Layout,
+    Row,
+    numbered_lines,
+    read_text,
+    require_text,
+    some,
+)
 from weixing.tasks.tables import table_rows
 
 NO_LABEL = "-"
@@ -33,7 +46,8 @@ class Examples:
     """The labelled texts of one file, in its order.
 
     `second_texts` is None for single texts; `words` is None unless every word has a tag (then a text is its words,
-    one behind the other). `lines` are those of the file, from 1, that an example begins at.
+    one behind the other). `lines` are those of the file, from 1, that an example begins at. The labels of rows that
+    are not `labelled` say nothing, and some of them may have no second text.
     """
 
     path: Path
@@ -44,6 +58,7 @@ class Examples:
     left_out: int
     words: list[list[str]] | None = None
     kind: Kind = "class"
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -73,7 +88,7 @@ def load_task(name: str, train_file: Path, dev_file: Path, layout: Layout | None
     """
     layout = layout or Layout()
     train = read_examples(train_file, layout)
-    return make_task(name, train, read_examples(dev_file, replace(layout, kind=train.kind)))
+    return make_task(name, train, read_examples(dev_file, replace(layout, kind=train.kind, labelled=True)))
 
 
 def make_task(
@@ -89,6 +104,8 @@ def make_task(
     Raises:
         UserError: single texts beside pairs; nothing to tell apart; a label of dev that is not among the labels.
     """
+    if train.kind == "similarity":
+        return _similarity(name, train, dev, data)
     if (train.second_texts is None) != (dev.second_texts is None):
         pairs, singles = (train, dev) if train.second_texts is not None else (dev, train)
         raise UserError(
@@ -136,6 +153,7 @@ def read_examples(path: Path, layout: Layout | None = None) -> Examples:
         left_out=left_out,
         words=words,
         kind=kind,
+        labelled=layout.labelled,
     )
 
 
@@ -144,6 +162,11 @@ def _rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
     if first is None:
         raise UserError("the file is empty", where=path, accepted=ACCEPTED)
     suffix = path.suffix.lower()
+    if suffix == ".txt" and not layout.labelled and "\t" not in first:
+        lines = numbered_lines(text)
+        return (
+            Row(number, require_text(line, f"{path}:{number}", "a line"), None, UNLABELLED) for number, line in lines
+        )
     if suffix == ".csv" or layout.columns_are_numbers:
         return table_rows(path, text, layout, commas=suffix == ".csv")
     if first.lstrip().startswith("["):
@@ -153,6 +176,20 @@ def _rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
     if suffix == ".bio" or (layout.text is None and looks_like_bio(first)):
         return bio_rows(path, text)
     return table_rows(path, text, layout, commas=False)
+
+
+def _similarity(name: str, train: Examples, dev: Examples, data: DataState) -> Task:
+    """A task of texts that are alike or not; what training needs of labels depends on the loss."""
+    for examples in (train, dev) if train.labelled else (dev,):
+        if examples.second_texts is None:
+            raise UserError(
+                "single texts for a similarity", where=examples.path, accepted="pairs: text_a and text_b in every row"
+            )
+    if len(set(dev.labels)) < 2:
+        raise UserError(
+            f"every dev row has the label {dev.labels[0]:g}", where=dev.path, accepted="0 and 1, or different scores"
+        )
+    return Task(name, train, dev, (), train.kind, data)
 
 
 def _labels_of(train: Examples) -> tuple[str, ...]:

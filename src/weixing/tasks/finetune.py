@@ -30,7 +30,7 @@ from torch import Tensor
 from weixing.errors import UserError
 from weixing.model.compiled.workers import Workers, one_thread
 from weixing.model.encoder import Encoder
-from weixing.model.heads import AnyClassifier
+from weixing.model.heads import TaskModel
 from weixing.tasks.batches import shuffled_batches, width_of
 from weixing.tasks.cells import Cell
 from weixing.tasks.encoding import Encoded
@@ -68,7 +68,7 @@ class Outcome:
         seconds: of training and dev evaluation.
     """
 
-    model: AnyClassifier | Encoder
+    model: TaskModel
     predictions: Predictions
     metric: str
     score: float
@@ -82,7 +82,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Kept:
+class _Kept:
     """An epoch that may be the one that counts; `weights` are a copy, or None if the model still has them."""
 
     epoch: int
@@ -127,9 +127,9 @@ def fine_tune(
     warmup_steps = int(WARMUP_SHARE * total_steps)
     epoch_scores: list[float] = []
     epoch_losses: list[float] = []
-    kept: Kept | None = None
+    kept: _Kept | None = None
     step = 0
-    workers = Workers(threads) if device.type == "cpu" else None
+    workers = Workers(threads) if device.type == "cpu" and not objective.whole_batch else None
     with one_thread(workers), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(cell.seed)
         generator = np.random.default_rng(cell.seed)
@@ -146,24 +146,25 @@ def fine_tune(
             losses = torch.zeros(len(batches), device=device)
             for number, rows in enumerate(batches):
                 set_learning_rates([optimizer], linear_schedule(step, warmup_steps, total_steps))
-                batch = train.batch(torch.from_numpy(rows).to(device), width_of(lengths[rows], max_length))
+                texts = train.texts_of(rows)
+                batch = train.batch(torch.from_numpy(texts).to(device), width_of(lengths[texts], max_length))
                 losses[number] = steps.gradients(batch, key=(cell.seed << 32) + step)
                 optimizer.step()
                 step += 1
                 if step % UPDATES_BETWEEN_CHECKS == 0 or number + 1 == len(batches):
-                    require_finite(losses[: number + 1], cell, first_step=step - number)
+                    _require_finite(losses[: number + 1], cell, first_step=step - number)
                 report(len(rows), f"epoch {epoch}/{cell.epochs}")
             if isinstance(optimizer, CompiledAdamW):
                 optimizer.catch_up()
             epoch_losses.append(losses.mean().item())
-            logits = logits_of(steps.logits, dev, len(objective.output_names), max_length=max_length)
+            logits = logits_of(steps.logits, dev, max_length=max_length)
             predictions = objective.predictions(logits, dev.words_of_rows)
             score = objective.score(predictions, dev.labels)
             epoch_scores.append(score.percent)
             if tuning.patience is None:
-                kept = Kept(epoch, predictions, score, None)
+                kept = _Kept(epoch, predictions, score, None)
             elif kept is None or score.percent > kept.score.percent:
-                kept = Kept(epoch, predictions, score, {n: x.clone() for n, x in model.state_dict().items()})
+                kept = _Kept(epoch, predictions, score, {n: x.clone() for n, x in model.state_dict().items()})
             elif epoch - kept.epoch >= tuning.patience:
                 break
     assert kept
@@ -175,7 +176,7 @@ def fine_tune(
     )  # fmt: skip
 
 
-def parameter_groups(model: AnyClassifier, learning_rate: float, layer_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: TaskModel, learning_rate: float, layer_decay: float) -> list[dict[str, Any]]:
     """Parameter groups, each with its peak learning rate under ``peak``: see `Tuning.layer_decay`.
 
     The head has `learning_rate`, the last layer that times the decay, and so on down; the embeddings are one layer
@@ -195,8 +196,7 @@ def parameter_groups(model: AnyClassifier, learning_rate: float, layer_decay: fl
     ]
 
 
-def require_finite(losses: Tensor, cell: Cell, first_step: int) -> None:
-    """Raise UserError if one of `losses`, the first of which is that of step `first_step`, is not finite."""
+def _require_finite(losses: Tensor, cell: Cell, first_step: int) -> None:
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
         raise UserError(

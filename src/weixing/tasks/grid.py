@@ -21,18 +21,17 @@ from weixing.files import sha256_of
 from weixing.formats.naming import describe_model, load_encoder, weights_sha256
 from weixing.progress import say
 from weixing.tasks.cells import Cell
-from weixing.tasks.contrastive import encode_pairs, settings_of
 from weixing.tasks.encoding import encode_examples
 from weixing.tasks.files import Examples, Task
 from weixing.tasks.folder import grid_folder, require_folder
 from weixing.tasks.job import Failed, Here, Job, Runner
 from weixing.tasks.keeping import CellProgress, Keeper
-from weixing.tasks.objectives import Objective, objective_for
+from weixing.tasks.kinds import objective_for
+from weixing.tasks.objectives import Objective
 from weixing.tasks.processes import Processes
 from weixing.tasks.ray_cluster import RayCluster, connection
 from weixing.tasks.results import Result
 from weixing.tasks.search import Score, Search, Searched, halving, searched
-from weixing.tasks.similarity import Similarity
 from weixing.tasks.teachers import taught, teachers_sha256
 from weixing.tasks.tuning import Tuning
 from weixing.text.tokenizer import Tokenizer
@@ -70,7 +69,6 @@ def run_grid(
     vocabulary: Vocabulary | None = None,
     max_length: int = 128,
     tuning: Tuning = Tuning(),  # noqa: B008  # frozen
-    similarity: Similarity | None = None,
     search: Search | None = None,
     ray: str | None = None,
     overwrite: bool = False,
@@ -86,7 +84,6 @@ def run_grid(
         vocabulary: of an untrained shape (None: the built-in one); for any other model, the one that it must have.
         max_length: longest row, in tokens; longer texts are truncated.
         tuning: what is changed about the recipe.
-        similarity: what is learnt of the pairs of `task`, if it is vectors, not labels.
         search: run some of the cells only (`weixing.tasks.search`).
         ray: address of a cluster to run the cells on, ``auto`` or ``host:port``; its machines are like this one.
         overwrite: replace what an earlier grid left in `out`.
@@ -99,7 +96,8 @@ def run_grid(
     began = time.monotonic()
     before = require_folder(out, overwrite, resume)
     encoder, vocabulary = load_encoder(model_name, vocabulary=vocabulary)
-    _require_fitting(encoder.shape, task, model_name, max_length, joined=similarity is None)
+    objective = objective_for(task, tuning)
+    _require_fitting(encoder.shape, task, objective, model_name, max_length)
     planned = list(chain.from_iterable(_rounds(cells, search, lambda cell: 0.0)))
     threads = threads or before.get("threads") or min(THREADS, torch.get_num_threads())
     settings: dict[str, Any] = {
@@ -117,21 +115,14 @@ def run_grid(
         "threads": threads,
         "tuning": asdict(tuning) | {"teachers": list(tuning.teachers)},
         "teachers_sha256": teachers_sha256(tuning.teachers),
-        **({"similarity": settings_of(similarity)} if similarity else {}),
     }
     machine = {"machine": describe_machine(device), "weixing": version("weixing")}
-    tokenizer = Tokenizer(vocabulary)
-    objective: Objective | Similarity
-    if similarity:
-        objective = similarity
-        train, dev = (encode_pairs(examples, tokenizer, max_length) for examples in (task.train, task.dev))
-    else:
-        objective = objective_for(task)
-        train, dev = (encode_examples(some, objective, tokenizer, max_length) for some in (task.train, task.dev))
-        train = taught(
-            train, task.train, objective, tuning.teachers,
-            max_length=max_length, device=device, precision=precision, threads=threads,
-        )  # fmt: skip
+    tokenizer, rows = Tokenizer(vocabulary), objective.trained_on(task.train)
+    train, dev = (encode_examples(examples, objective, tokenizer, max_length) for examples in (rows, task.dev))
+    train = taught(
+        train, rows, objective, tuning.teachers,
+        max_length=max_length, device=device, precision=precision, threads=threads,
+    )  # fmt: skip
     job = Job(encoder.shape, encoder.state_dict(), train, dev, objective, max_length, precision, threads, tuning)
     with ExitStack() as stack:
         cluster = stack.enter_context(connection(ray)) if ray else None
@@ -157,13 +148,13 @@ def run_grid(
     )  # fmt: skip
 
 
-def _require_fitting(shape: Shape, task: Task, model_name: str, max_length: int, joined: bool) -> None:
-    """UserError if a model of this shape cannot read the texts of the task, of which pairs may be `joined`."""
+def _require_fitting(shape: Shape, task: Task, objective: Objective, model_name: str, max_length: int) -> None:
+    """UserError if a model of this shape cannot read the texts of the task."""
     if not SHORTEST <= max_length <= shape.positions:
         raise UserError(
             f"rows of {max_length} tokens", where="--max-length", accepted=f"{SHORTEST} to {shape.positions}"
         )
-    if joined and task.train.second_texts is not None and shape.token_types < 2:
+    if task.train.second_texts is not None and not objective.apart and shape.token_types < 2:
         raise UserError("pairs of texts for a model of one token type", where=model_name, accepted="a model of two")
 
 

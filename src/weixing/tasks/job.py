@@ -16,13 +16,11 @@ from torch import Tensor
 
 from weixing.errors import UserError
 from weixing.model.encoder import Encoder
-from weixing.model.heads import AnyClassifier
+from weixing.model.heads import TaskModel
 from weixing.tasks.cells import Cell
-from weixing.tasks.contrastive import fine_tune_similarity
 from weixing.tasks.encoding import Encoded
 from weixing.tasks.finetune import Outcome, fine_tune
 from weixing.tasks.objectives import Objective
-from weixing.tasks.similarity import Similarity
 from weixing.tasks.tuning import Tuning
 from weixing.training.devices import Precision
 from weixing.zoo import Shape
@@ -41,7 +39,7 @@ class Job:
     weights: Mapping[str, Tensor]
     train: Encoded
     dev: Encoded
-    objective: Objective | Similarity
+    objective: Objective
     max_length: int
     precision: Precision
     threads: int
@@ -67,7 +65,7 @@ class Finished:
     outcome: Outcome
     weights: Mapping[str, Tensor] | None
 
-    def model(self) -> AnyClassifier | Encoder:
+    def model(self) -> TaskModel:
         """The model, which must have been wanted."""
         assert self.weights is not None
         self.outcome.model.load_state_dict(dict(self.weights), assign=True)
@@ -128,18 +126,11 @@ def run_cell(job: Job, cell: Cell, device: torch.device, wanted: float, report: 
         UserError: as `fine_tune`.
     """
     with _torch_threads(job.threads):
-        if isinstance(job.objective, Similarity):
-            outcome = fine_tune_similarity(
-                job.encoder(), job.train, job.dev, job.objective, cell,
-                max_length=job.max_length, device=device, precision=job.precision,
-                tuning=job.tuning, report=partial(report, cell),
-            )  # fmt: skip
-        else:
-            outcome = fine_tune(
-                job.encoder(), job.train, job.dev, job.objective, cell,
-                max_length=job.max_length, device=device, precision=job.precision, threads=job.threads,
-                tuning=job.tuning, report=partial(report, cell),
-            )  # fmt: skip
+        outcome = fine_tune(
+            job.encoder(), job.train, job.dev, job.objective, cell,
+            max_length=job.max_length, device=device, precision=job.precision, threads=job.threads,
+            tuning=job.tuning, report=partial(report, cell),
+        )  # fmt: skip
     weights = {name: tensor.cpu() for name, tensor in outcome.model.state_dict().items()}
     outcome.model.to("meta")
     return Finished(cell, outcome, weights if outcome.score >= wanted else None)

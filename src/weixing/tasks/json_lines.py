@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from weixing.errors import UserError
-from weixing.tasks.rows import ACCEPTED_JSON, Layout, Row, join_texts, numbered_lines, require_text, short, some
+from weixing.tasks.rows import (
+    ACCEPTED_JSON,
+    UNLABELLED,
+    Layout,
+    Row,
+    join_texts,
+    numbered_lines,
+    require_text,
+    short,
+    some,
+)
 
 SINGLE, PAIR = "sentence", ("sentence1", "sentence2")
 
@@ -27,8 +37,9 @@ def json_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
         if not keys:
             keys, pair = ((PAIR[0],), PAIR[1]) if PAIR[0] in row else ((SINGLE,), None)
         first = _text(row, keys, where, accepted)
-        second = _text(row, (pair,), where, accepted) if pair is not None else None
-        label = row.get(label_key)
+        paired = pair is not None and (layout.labelled or pair in row)
+        second = _text(row, (str(pair),), where, accepted) if paired else None
+        label = row.get(label_key) if layout.labelled else UNLABELLED
         if isinstance(label, bool) or not isinstance(label, str | int | float | list):
             raise UserError(f'no "{label_key}": {short(line)}', where=where, accepted=accepted)
         if isinstance(second, list) or (second is not None and isinstance(first, list)):

@@ -5,13 +5,11 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from weixing.formats.huggingface import export_classifier
-from weixing.formats.sentence_transformers import export_sentence_encoder
-from weixing.model.encoder import Encoder
+from weixing.formats.sentence_transformers import export_embedder
+from weixing.model.heads import Embedder
 from weixing.progress import Progress, say
 from weixing.tasks.cells import Cell
 from weixing.tasks.files import Task
@@ -20,7 +18,6 @@ from weixing.tasks.job import Finished, Job
 from weixing.tasks.objectives import Predictions
 from weixing.tasks.results import Result
 from weixing.tasks.search import Search
-from weixing.tasks.similarity import Similarity
 from weixing.tasks.tuning import Tuning
 from weixing.text.vocabulary import Vocabulary
 
@@ -61,7 +58,6 @@ class Keeper:
             "shape": job.shape.name,
             **{key: settings[key] for key in ("max_length", "precision", "device", "threads")},
             **({"tuning": changed} if changed else {}),
-            **({"similarity": settings["similarity"]} if "similarity" in settings else {}),
             **({"search": self.search} if self.search else {}),
             "weixing": version("weixing"),
         }
@@ -74,26 +70,16 @@ class Keeper:
         return result
 
     def _export(self, done: Finished, folder: Path) -> None:
-        model, objective = done.model(), self.job.objective
-        if isinstance(objective, Similarity):
-            assert isinstance(model, Encoder)
-            export_sentence_encoder(
-                model, self.vocabulary, folder, pooling=objective.pooling, max_length=self.job.max_length
-            )
+        model = done.model()
+        if isinstance(model, Embedder):
+            export_embedder(model, self.vocabulary, folder)
         else:
-            assert not isinstance(model, Encoder)
-            export_classifier(model, self.vocabulary, objective.output_names, folder)
+            export_classifier(model, self.vocabulary, self.job.objective.output_names, folder)
 
     def _predictions(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """One object a dev row: `index` among those that are scored, `line` in the file, what was predicted."""
         dev = self.task.dev
-        objective = self.job.objective
-        rows = (
-            objective.described(cast(np.ndarray, predictions))
-            if isinstance(objective, Similarity)
-            else objective.described(predictions)
-        )
-        for index, described in enumerate(rows):
+        for index, described in enumerate(self.job.objective.described(predictions)):
             yield {"index": index, "line": dev.lines[index], "label": dev.labels[index], **described}
 
 

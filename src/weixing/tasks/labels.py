@@ -41,7 +41,7 @@ def label_of(row: Row, kind: Kind, separator: str | None, where: str) -> Label:
         return _tags(row, where)
     if isinstance(row.text, list):
         raise UserError("words with tags", where=where, accepted=f"a text ({kind})", action=HINTS["tags"])
-    if kind == "number":
+    if kind in ("number", "similarity"):
         return _number(row.label, where)
     if kind == "multi-label":
         return _classes(row.label, separator, where)

@@ -9,7 +9,7 @@ from torch import Tensor
 from weixing.model.compiled.classifier import ClassifierPass
 from weixing.model.compiled.encoder import Rows
 from weixing.model.compiled.workers import Workers
-from weixing.model.heads import AnyClassifier
+from weixing.model.heads import TaskModel
 from weixing.tasks.batches import sorted_batches, width_of
 from weixing.tasks.encoding import Batch, Encoded
 from weixing.training.devices import Precision, autocast
@@ -18,26 +18,27 @@ BATCH_SIZE = 64
 BATCHES_AT_ONCE = 64  # in memory, padded; the cores share them
 
 
-def logits_of(
-    compute: Callable[[list[Batch]], list[Tensor]], examples: Encoded, outputs: int, *, max_length: int
-) -> Tensor:
+def logits_of(compute: Callable[[list[Batch]], list[Tensor]], examples: Encoded, *, max_length: int) -> Tensor:
     """Logits, float32 [N, L] in the order of `examples`, or [tokens, L] in that of its ids; on the CPU.
+
+    Of texts that are read apart [2N, L], in the order of `Encoded.starts`.
 
     Args:
         compute: logits [B, L] or [B, T, L] of each of some batches, on the CPU.
         examples: on the device of the model.
-        outputs: L.
         max_length: of the encoding, in tokens.
     """
     lengths, starts = examples.lengths.cpu(), examples.starts.cpu()
     each_token = examples.words is not None
-    found = torch.empty(len(examples.ids) if each_token else len(examples), outputs)
+    found = torch.empty(0)
     batches = sorted_batches(lengths.numpy(), BATCH_SIZE)
     for start in range(0, len(batches), BATCHES_AT_ONCE):
         some = [torch.from_numpy(rows) for rows in batches[start : start + BATCHES_AT_ONCE]]
         widths = [width_of(lengths[rows].numpy(), max_length) for rows in some]
         cut = [examples.batch(rows.to(examples.ids.device), width) for rows, width in zip(some, widths, strict=True)]
         for rows, width, values in zip(some, widths, compute(cut), strict=True):
+            if not found.numel():
+                found = torch.empty(len(examples.ids if each_token else lengths), values.shape[-1])
             if each_token:
                 positions = torch.arange(width)
                 real = positions < lengths[rows, None]
@@ -48,13 +49,13 @@ def logits_of(
 
 
 @torch.no_grad()
-def plain_logits(model: AnyClassifier, precision: Precision, batches: list[Batch]) -> list[Tensor]:
+def plain_logits(model: TaskModel, precision: Precision, batches: list[Batch]) -> list[Tensor]:
     """Float32 logits of each batch, [B, L] or [B, T, L], on the CPU; `model` is in evaluation mode then."""
     model.eval()
     return [forward(model, precision, batch).cpu() for batch in batches]
 
 
-def forward(model: AnyClassifier, precision: Precision, batch: Batch) -> Tensor:
+def forward(model: TaskModel, precision: Precision, batch: Batch) -> Tensor:
     """Float32 logits, [B, L] or [B, T, L], on the device."""
     with autocast(batch.ids.device, precision):
         logits: Tensor = model(batch.ids, batch.token_types, batch.attention)

@@ -1,5 +1,6 @@
 """The task that the options of a command mean: one of the six, one that comes with the package, or one's own."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from weixing.tasks.locating import folder_of, only, task_folders
 from weixing.tasks.rows import Layout
 from weixing.text.sample.generator import sample_task
 
+SIMILARITY = "similarity"  # no data of its own: a task of pairs, read as texts that are alike or not
 BUILT_IN: tuple[Literal["sentiment", "pairs"], ...] = ("sentiment", "pairs")
 
 
@@ -23,12 +25,15 @@ def open_task(
 ) -> Task:
     """The task `name` (its folder in `data`, or built in), or that of the two files `train` and `dev`.
 
-    `layout` says how the files of one's own task are laid out.
+    `layout` says how the files of one's own task are laid out. ``similarity`` goes with two files as well; alone, it
+    means the built-in pairs.
 
     Raises:
         UserError: neither or both are given; there is no such task; its files are wrong; a layout for a known task.
     """
     layout = layout or Layout()
+    if name == SIMILARITY and layout.kind in (None, SIMILARITY):
+        layout, name = replace(layout, kind="similarity"), None if train or dev else name
     if name is not None and train is None and dev is None:
         return _by_name(name, data, layout)
     if name is None and data is None and train is not None and dev is not None:
@@ -53,9 +58,10 @@ def _by_name(name: str, data: Path | None, layout: Layout) -> Task:
     for built_in in BUILT_IN:
         if name == built_in:
             _require_no_layout(name, layout)
-            folder = sample_task(built_in)
-            train, dev = (read_examples(only(folder, split)) for split in ("train", "dev"))
-            return make_task(name, train, dev, data="complete")
+            return _built_in(name, built_in, layout)
+    if name == SIMILARITY:
+        _require_no_layout(name, replace(layout, kind=None, labelled=True))
+        return _built_in(name, "pairs", layout)
     if known is not None:
         raise UserError(
             f"where are the data of {name}?",
@@ -66,11 +72,17 @@ def _by_name(name: str, data: Path | None, layout: Layout) -> Task:
     raise UserError(
         f"there is no task {name!r}",
         where=data,
-        accepted=", ".join([*dict.fromkeys([*folders, *known_here]), *BUILT_IN]),
+        accepted=", ".join([*dict.fromkeys([*folders, *known_here]), *BUILT_IN, SIMILARITY]),
         action="Name the files instead: --train FILE --dev FILE"
         if data is not None
         else "Say where its folder is (--data DIR), or name the files: --train FILE --dev FILE",
     )
+
+
+def _built_in(name: str, folder: Literal["sentiment", "pairs"], layout: Layout) -> Task:
+    train, dev = (only(sample_task(folder), split) for split in ("train", "dev"))
+    labelled = replace(layout, labelled=True)
+    return make_task(name, read_examples(train, layout), read_examples(dev, labelled), data="complete")
 
 
 def _require_no_layout(name: str, layout: Layout) -> None:

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weixing.model.encoder import Encoder
-from weixing.model.heads import AnyClassifier, Classifier, ProblemType, TokenClassifier
+from weixing.model.heads import Classifier, ProblemType, TaskModel, TokenClassifier
 from weixing.tasks.bio import OUTSIDE
-from weixing.tasks.files import Task
-from weixing.tasks.rows import Kind, Label
+from weixing.tasks.files import Examples
+from weixing.tasks.rows import Label
 from weixing.tasks.scores import entity_f1, micro_f1, spearman
 
 IGNORED = -100  # the target of a position that has none
@@ -42,22 +42,30 @@ class Objective(ABC):
 
     Attributes:
         labels: in the order of their ids.
-        metric: name of the score.
         each_token: whether it is tokens that have targets and logits, [tokens, …] of all rows, or rows, [N, …].
+        apart: whether the two texts of a row are read apart; each has targets and logits then, [2N, …], those of all
+            first texts and behind them those of the second.
+        whole_batch: whether the loss of a batch is more than the sum of those of its parts.
     """
 
     labels: tuple[str, ...]
 
-    metric: ClassVar[str]
     each_token: ClassVar[bool] = False
+    apart: ClassVar[bool] = False
+    whole_batch: ClassVar[bool] = False
     problem_type: ClassVar[ProblemType] = "single_label_classification"
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """Name of the score."""
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """A name for each output of the model."""
         return self.labels
 
-    def model(self, encoder: Encoder) -> AnyClassifier:
+    def model(self, encoder: Encoder) -> TaskModel:
         """A new model on `encoder`; torch's random state decides its head: uniform in ±1/√H, PyTorch's default.
 
         Starting the first layer of a `Classifier` from the identity was tried (a 2/128 in mid-training, 2,000 rows,
@@ -65,6 +73,10 @@ class Objective(ABC):
         3e-4, all within the spread.
         """
         return Classifier(encoder, len(self.output_names), self.problem_type)
+
+    def trained_on(self, examples: Examples) -> Examples:
+        """What of a training file is trained on."""
+        return examples
 
     @abstractmethod
     def targets(self, labels: Sequence[Label]) -> Tensor:
@@ -106,7 +118,7 @@ class Objective(ABC):
     def described(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """For each row what is to be written: ``predicted``, of the type of a label, and more."""
 
-    def exported(self, model: AnyClassifier) -> AnyClassifier:
+    def exported(self, model: TaskModel) -> TaskModel:
         """What was trained, changed in place into what is exported."""
         return model
 
@@ -246,8 +258,9 @@ class Number(Objective):
             yield {"predicted": float(f"{value:.7g}")}
 
     @torch.no_grad()
-    def exported(self, model: AnyClassifier) -> AnyClassifier:
+    def exported(self, model: TaskModel) -> TaskModel:
         """As in `Objective`: its last layer gives the number itself."""
+        assert isinstance(model, Classifier)
         model.output.weight *= self.scale
         model.output.bias.mul_(self.scale).add_(self.mean)
         return model
@@ -263,7 +276,7 @@ class Tags(OneClass):
     metric = "entity_f1"
     each_token = True
 
-    def model(self, encoder: Encoder) -> AnyClassifier:
+    def model(self, encoder: Encoder) -> TaskModel:
         """As in `Objective`."""
         return TokenClassifier(encoder, len(self.labels))
 
@@ -301,15 +314,6 @@ class Tags(OneClass):
         """As in `Objective`."""
         for tags in cast(list[tuple[str, ...]], predictions):
             yield {"predicted": list(tags)}
-
-
-def objective_for(task: Task) -> Objective:
-    """The objective of a task, whose training labels say what numbers are like."""
-    if task.kind == "number":
-        numbers = np.array(task.train.labels, dtype=np.float64)
-        return Number((), float(numbers.mean()), float(numbers.std()) or 1.0)
-    kinds: dict[Kind, type[OneClass | ManyClasses]] = {"class": OneClass, "multi-label": ManyClasses, "tags": Tags}
-    return kinds[task.kind](task.labels)
 
 
 def _ids(names: Sequence[str], labels: Sequence[str]) -> Tensor:

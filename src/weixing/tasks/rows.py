@@ -7,8 +7,11 @@ from typing import Literal, NamedTuple
 
 from weixing.errors import UserError
 
-Kind = Literal["class", "multi-label", "number", "tags"]
-"""What a label is: one of several classes, any number of classes at once, a number, or a tag for each word."""
+Kind = Literal["class", "multi-label", "number", "tags", "similarity"]
+"""What a label is: one of several classes, any number of classes at once, a number, a tag for each word, or a number
+that says how alike the two texts of a row are."""
+
+UNLABELLED = 1.0  # the label of a row that needs none: what is learnt of it is that a text is like itself
 
 Label = str | tuple[str, ...] | float
 """Of one example: its class; its classes, none twice; a number; or the tags of its words, in their order."""
@@ -34,7 +37,8 @@ class Layout:
 
     `text`, `text_pair` and `label` name columns (TSV, CSV) or keys (JSON lines); as numbers, from 1, they are columns
     of a table without a header. `text` may name several, split by commas, whose texts are joined by commas; then some
-    of them may be empty. `separator` stands between the classes of a multi-label row that is no JSON list.
+    of them may be empty. `separator` stands between the classes of a multi-label row that is no JSON list. Rows that
+    are not `labelled` have no label that is read, and a second text or none.
 
     Raises:
         UserError: options that contradict each other.
@@ -45,6 +49,7 @@ class Layout:
     label: str | None = None
     kind: Kind | None = None
     separator: str | None = None
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         named = [*self.texts, *(name for name in (self.text_pair, self.label) if name is not None)]

@@ -1,4 +1,4 @@
-"""How right predictions are: micro-F1, Spearman's correlation, ROC area, entity F1. Pure: values in, 0 to 1 out.
+"""How right predictions are: micro-F1, Spearman's correlation, AUC, entity F1. Pure: values in, numbers to 1 out.
 
 Accuracy needs no function. Shapes: N rows, L labels.
 """
@@ -26,14 +26,15 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     return float(ranks[0] @ ranks[1] / norms.prod()) if norms.all() else 0.0
 
 
-def auc(scores: np.ndarray, gold: np.ndarray) -> float:
-    """Area under the ROC curve of float [N] for bool [N]: how often a right one scores higher than a wrong one, ties
-    half; 0.5 where one of the two is missing. As the Mann-Whitney statistic (Hanley & McNeil 1982)."""
-    right = int(gold.sum())
-    wrong = len(gold) - right
-    if not (right and wrong):
+def auc(values: np.ndarray, positive: np.ndarray) -> float:
+    """The chance that a positive row has a higher value than another one, ties counting half; float and bool [N].
+
+    That is the area under the ROC curve (Mann & Whitney's U). 0.5 where rows of one of the two kinds are missing.
+    """
+    count, others = int(positive.sum()), int((~positive).sum())
+    if not count or not others:
         return 0.5
-    return float((average_ranks(scores)[gold].sum() - right * (right + 1) / 2) / (right * wrong))
+    return float((average_ranks(values)[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from weixing.model.compiled.encoder import dropout_key
 from weixing.model.compiled.masked_lm import TOKENS
 from weixing.model.compiled.parallel import ParallelGradients
 from weixing.model.compiled.workers import Workers
-from weixing.model.heads import AnyClassifier
+from weixing.model.heads import AnyClassifier, Embedder, TaskModel
 from weixing.tasks.batches import width_of
 from weixing.tasks.encoding import Batch
 from weixing.tasks.logits import compiled_logits, forward, plain_logits, rows_of
@@ -53,7 +53,7 @@ class AutogradSteps:
         precision: of the matrix products.
     """
 
-    def __init__(self, model: AnyClassifier, loss: Loss, precision: Precision) -> None:
+    def __init__(self, model: TaskModel, loss: Loss, precision: Precision) -> None:
         self.model, self.loss, self.precision = model, loss, precision
         self.workers: Workers | None = None
         self.copies: Mapping[Tensor, np.ndarray] = {}
@@ -133,7 +133,7 @@ class CompiledSteps:
 
 
 def make_steps(
-    model: AnyClassifier,
+    model: TaskModel,
     loss: Loss,
     precision: Precision,
     dropout: float,
@@ -142,10 +142,13 @@ def make_steps(
 ) -> Steps:
     """By compiled passes if there are `workers` (of a CPU), else by autograd; `dropout`, of the encoder, is set.
 
+    A loss of whole batches is not for compiled passes.
+
     Args:
         entries: as in `CompiledSteps`; autograd has gradients of all others too, zeros.
     """
     if workers:
+        assert not isinstance(model, Embedder)
         return CompiledSteps(model, loss, precision, workers, dropout, entries)
     model.encoder.set_dropout(dropout)
     return AutogradSteps(model, loss, precision)

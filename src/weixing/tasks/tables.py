@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from weixing.errors import UserError
-from weixing.tasks.rows import ACCEPTED, Layout, Row, join_texts, numbered_lines, require_text, short, some
+from weixing.tasks.rows import ACCEPTED, UNLABELLED, Layout, Row, join_texts, numbered_lines, require_text, short, some
 
 TEXT, TEXT_PAIR, LABEL = "text_a", "text_b", "label"
 
@@ -46,15 +46,18 @@ def table_rows(path: Path, text: str, layout: Layout, *, commas: bool) -> Iterat
         text_names = ", ".join(names[column] for column in text_columns)
         first = require_text(join_texts([fields[column] for column in text_columns]), where, text_names)
         second = require_text(fields[pair_column], where, names[pair_column]) if pair_column is not None else None
-        yield Row(number, first, second, fields[label_column])
+        yield Row(number, first, second, UNLABELLED if label_column is None else fields[label_column])
 
 
-def _by_name(header: list[str], layout: Layout, where: str) -> tuple[list[int], int | None, int]:
+def _by_name(header: list[str], layout: Layout, where: str) -> tuple[list[int], int | None, int | None]:
     """Where, from 0, the texts to join, the second text and the label are."""
-    texts, label, pair = layout.texts or (TEXT,), layout.label or LABEL, layout.text_pair
+    texts, pair = layout.texts or (TEXT,), layout.text_pair
+    label = (layout.label or LABEL) if layout.labelled else None
     if not layout.texts and TEXT_PAIR in header:
         pair = TEXT_PAIR
-    for name in (label, *texts) if pair is None else (label, *texts, pair):
+    if not layout.labelled and pair not in header:
+        pair = None
+    for name in (name for name in (label, *texts, pair) if name is not None):
         if header.count(name) != 1:
             raise UserError(
                 f"the header has {'no' if name not in header else 'more than one'} {name} column: "
@@ -65,18 +68,24 @@ def _by_name(header: list[str], layout: Layout, where: str) -> tuple[list[int], 
     return (
         [header.index(name) for name in texts],
         header.index(pair) if pair is not None else None,
-        header.index(label),
+        header.index(label) if label is not None else None,
     )
 
 
-def _by_number(first: list[str], layout: Layout, where: str) -> tuple[list[int], int | None, int]:
+def _by_number(first: list[str], layout: Layout, where: str) -> tuple[list[int], int | None, int | None]:
     """The same for columns whose numbers, from 1, are given."""
-    texts, label = [int(number) for number in layout.texts], int(layout.label or 0)
+    texts, label = [int(number) for number in layout.texts], int(layout.label or 0) if layout.labelled else None
     pair = int(layout.text_pair) if layout.text_pair is not None else None
-    largest = max(*texts, label, pair or 0)
+    if not layout.labelled and pair is not None and pair > len(first):
+        pair = None
+    largest = max(*texts, label or 0, pair or 0)
     if largest > len(first):
         raise UserError(f"there is no column {largest}", where=where, accepted=f"1 to {len(first)}")
-    return [number - 1 for number in texts], pair - 1 if pair is not None else None, label - 1
+    return (
+        [number - 1 for number in texts],
+        pair - 1 if pair is not None else None,
+        label - 1 if label is not None else None,
+    )
 
 
 def _csv_lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:

@@ -64,7 +64,7 @@ def taught(
         length = min(max_length, model.encoder.shape.positions)
         encoded = encode_examples(examples, objective, tokenizer, length).to(device)
         with one_thread(workers):
-            found = logits_of(_computing(model.to(device), precision, workers), encoded, len(order), max_length=length)
+            found = logits_of(_computing(model.to(device), precision, workers), encoded, max_length=length)
         soft = objective.soft(found[:, order])
         if objective.each_token:
             soft = _at_words_of(train, encoded, soft)

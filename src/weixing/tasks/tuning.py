@@ -5,9 +5,7 @@ from typing import Literal
 
 from weixing.errors import UserError
 
-Contrast = Literal["simcse", "cosent", "in-batch"]
-SentencePooling = Literal["mean", "cls"]
-"""How sentence vectors are trained, and made of tokens (`weixing.tasks.similarity`)."""
+Contrast = Literal["cosent", "in-batch", "simcse"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,7 @@ class Tuning:
         temperature: that both sides' logits are divided by before they are compared.
         patience: stop when so many epochs in a row have brought no better dev score; the best epoch's model counts
             then. None: never, and the last epoch's counts.
+        contrast, pooling, scale: of similarity alone, see `weixing.tasks.similarity`.
     """
 
     layer_decay: float = 1.0
@@ -33,6 +32,9 @@ class Tuning:
     teacher_weight: float = 0.5
     temperature: float = 2.0
     patience: int | None = None
+    contrast: Contrast = "cosent"
+    pooling: Literal["mean", "cls"] = "mean"
+    scale: float = 20.0
 
     def __post_init__(self) -> None:
         for option, fits, accepted in (
@@ -41,6 +43,7 @@ class Tuning:
             ("teacher_weight", 0 <= self.teacher_weight <= 1, "0 to 1"),
             ("temperature", 0 < self.temperature < float("inf"), "more than 0"),
             ("patience", self.patience is None or self.patience >= 1, "1 or more epochs"),
+            ("scale", 0 < self.scale < float("inf"), "more than 0"),
         ):
             if not fits:
                 raise UserError(str(getattr(self, option)), where=f"--{option.replace('_', '-')}", accepted=accepted)
