@@ -71,8 +71,10 @@ def measure(trial: Trial, work: Path, threads: int) -> dict[str, Any]:
     layout = LAYOUT[trial.recipe]
     if not (folder / "model").exists():
         command = trial.command(f"train-{layout}", f"heldout-{layout}", f"runs/{trial.name}")
-        if (folder / "run.json").exists():
+        if any(folder.glob("checkpoints/step-*")):
             command = ["pretrain", "--out", f"runs/{trial.name}", "--resume", "--json"]
+        elif folder.exists():  # killed before its first checkpoint
+            command.append("--overwrite")
         run(weixing(*command), work, timeout=LONGEST_RUN, environment=_environment(threads))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     reports = [line for line in lines if "train_loss" in line]
@@ -149,7 +151,7 @@ def main() -> int:
             print(f"{trial.study:8} {trial.name:70} {f'{loss:.3f}' if loss else '-'}")
         return 0
     if given.what == "render":
-        quality_page.write(finished(given.out))
+        quality_page.write(finished(given.out), quality_page.DOCS if given.out == RESULTS else given.out)
         return 0
     return 1 if run_all(given) else 0
 

@@ -16,6 +16,7 @@ import weixing
 from bench import record
 from bench.children import ROOT, run
 from bench.children import weixing as program
+from weixing.files import atomic_file
 from weixing.tasks.files import read_examples
 from weixing.tasks.rows import Layout
 from weixing.tasks.scores import auc, spearman
@@ -67,12 +68,13 @@ def main() -> None:
     if given.data:
         folder = given.data / "tasks" / "lcqmc"
         facts = {"model": MODEL, "machine": record.machine()["processor"], "versions": record.versions(None)}
-        RESULTS.write_text("", encoding="utf-8")
+        lines = []
         for contrast in (None, *CELLS):
             train, dev = folder / "test.txt", folder / "dev.txt"
             result = after(contrast, train, dev) if contrast else before(dev)
-            with open(RESULTS, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps({**result, **facts}, ensure_ascii=False) + "\n")
+            lines.append(json.dumps({**result, **facts}, ensure_ascii=False) + "\n")
+        with atomic_file(RESULTS) as beside:
+            beside.write_text("".join(lines), encoding="utf-8")
     results = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
     told, _, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
     PAGE.write_text(told + MARK + rendered(results), encoding="utf-8")

@@ -49,7 +49,7 @@ class Trial:
         fixed = [
             "pretrain", "--data", data, "--eval-data", held_out, "--model", self.model, "--recipe", self.recipe,
             "--steps", str(self.steps), "--batch-size", str(self.batch_size), "--seed", str(self.seed),
-            "--out", output, "--json",
+            "--precision", "bf16", "--out", output, "--json",
         ]  # fmt: skip
         return [*fixed, *(word for pair in self.options for word in pair)]
 

@@ -30,10 +30,12 @@ def require_new(path: Path, overwrite: bool = False, folder: bool = True) -> Non
         folder: whether the output is a folder; else it is a file. An empty folder counts as none.
 
     Raises:
-        UserError: the output exists and `overwrite` is false; a folder that is no output of this project; a file in
-            the place of a folder, or the other way round.
+        UserError: the output exists and `overwrite` is false, or is in a store; a folder that is no output of this
+            project; a file in the place of a folder, or the other way round.
     """
     path, kind = Path(path), "folder" if folder else "file"
+    if re.match("[a-z0-9]{2,}:/", str(path)):  # what Path makes of s3://…
+        raise UserError(f"the {kind} is in a store", where=path, accepted="a place on a disk; copy it afterwards")
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise UserError("this is not a folder", where=above, accepted=f"a folder to hold the {kind} {path.name}")

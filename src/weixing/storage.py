@@ -3,6 +3,8 @@
 A local name is an ordinary path and needs no library.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -34,3 +36,23 @@ def place(name: str | Path) -> Path:
     except (ValueError, ImportError) as error:
         raise UserError(f"no store can be opened: {error}", where=name, accepted="s3://bucket/folder") from None
     return cast(Path, path)
+
+
+@contextmanager
+def reaching(name: str | Path) -> Iterator[None]:
+    """What the libraries of stores raise, of many kinds, as one error that names the place; of a disk nothing changes.
+
+    Raises:
+        UserError: the store cannot be reached, or refuses.
+    """
+    try:
+        yield
+    except (UserError, EOFError):
+        raise
+    except Exception as error:
+        if not is_remote(name):
+            raise
+        raise UserError(
+            f"the store cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            where=name, action="Check its address (AWS_ENDPOINT_URL) and what lets you in (AWS_ACCESS_KEY_ID, …)",
+        ) from None  # fmt: skip

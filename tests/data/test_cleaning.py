@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weixing.cli.main import run as weixing
+from weixing.data import duplicates
 from weixing.data.cleaning import Cleaning
 from weixing.data.duplicates import Seen, keys_of
 from weixing.data.excluding import read_excluded
@@ -20,7 +21,7 @@ from weixing.errors import UserError
 from weixing.text import corpus
 from weixing.text.characters import chinese_share, folded
 
-FEW = st.text("甲乙a，A ", max_size=40)  # so that texts meet often
+FEW = st.text("甲aB，A ", max_size=40)  # so that texts meet often
 
 
 def as_string(text: str) -> str:
@@ -32,7 +33,8 @@ def test_shared_sequences_are_those_that_a_plain_search_finds(excluded: list[str
     folded_text, found = as_string(text), False
     for other in map(as_string, excluded):
         starts = range(len(other) - GRAM + 1)
-        found = found or any(other[start : start + GRAM] in folded_text for start in starts)
+        grams = (other[start : start + GRAM] for start in starts)
+        found = found or any("甲" in gram and gram in folded_text for gram in grams)
         found = found or (0 < len(other) < GRAM and other == folded_text)
     assert Grams(excluded).within(text) == found
 
@@ -41,7 +43,7 @@ def test_shared_sequences_are_those_that_a_plain_search_finds(excluded: list[str
     ("text", "same"),
     [
         ("今天天气很好，我们去北京游玩。", "今 天天气很好我们去\n北京游玩！"),
-        ("Ａｂｃ１２３４５６７８９０", "abc 1234567890"),
+        ("甲ｂｃ１２３４５６７８９０", "甲bc 1234567890"),
         ("北京ＡＢＣＤＥＦＧＨＩＪＫ", "北京abcdefghijk"),
     ],
 )
@@ -89,12 +91,28 @@ def test_near_duplicates_are_found_by_their_common_sequences():
     random.seed(1)
     characters = [chr(point) for point in range(0x4E00, 0x5200)]
     texts = ["".join(random.choices(characters, k=400)) for _ in range(30)]
-    near = [text[:200] + "改" + text[201:] for text in texts]  # 8 of about 393 sequences differ: 0.96 in common
-    other = [text[:200] + "".join(random.choices(characters, k=200)) for text in texts]  # a third in common
+    # Of 393 sequences 8 differ (0.96 in common); then 23 at the end (0.89), 91 (0.62), and 193 (0.34).
+    near = [text[:200] + "改" + text[201:] for text in texts]
+    nearer, further, far = (
+        [text[:-count] + "".join(random.choices(characters, k=count)) for text in texts] for count in (23, 91, 193)
+    )
     seen = Seen("near")
     assert seen.new(keys_of(texts, "near")).all()
     assert not seen.new(keys_of(near, "near")).any()
-    assert seen.new(keys_of(other, "near")).all()
+    assert seen.new(keys_of(nearer, "near")).sum() <= 2
+    assert Seen("near").new(keys_of([*texts, *further, *far], "near")).all()
+
+
+def test_texts_without_letters_are_not_all_the_same():
+    for deduplicate in ("exact", "near"):
+        assert Seen(deduplicate).new(keys_of(["！！", "→→", "！！"], deduplicate)).tolist() == [True, True, False]
+
+
+def test_a_long_text_has_the_key_of_all_its_sequences(monkeypatch):
+    text = "".join(chr(point) for point in range(0x4E00, 0x5000))
+    whole = keys_of([text], "near")
+    monkeypatch.setattr(duplicates, "HASHES_AT_ONCE", 100)
+    assert np.array_equal(keys_of([text], "near"), whole)
 
 
 def written(folder: Path) -> Path:
@@ -176,6 +194,35 @@ def test_excluded_files_are_read_in_every_form(tmp_path: Path):
     assert [file.texts for file in files] == [3, 2]
     assert all(grams.within(text) for text in ("甲", "乙", "[坏的一行", "丙", "丁。"))
     assert not grams.within("甲乙")
+
+
+LONG = "这一句评测集里的话一共超过了十三个字"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dev.bio", "".join(f"{char} O\n" for char in LONG) + "\n好 O\n"),
+        ("dev.txt", "".join(f"{char}\tB-LOC\n" for char in LONG) + "\n好\tO\n"),
+        ("dev.csv", f'id,text\n1,"好"\n2,"{LONG}"\n'),
+        ("words.json", json.dumps({"sentence": list(LONG), "label": ["O"]}) + "\n" + json.dumps({"sentence": ["好"]})),
+        ("pretty.json", json.dumps({"data": [{"text": "好"}, {"text": LONG}]}, indent=2, ensure_ascii=False)),
+        ("raw.json", json.dumps({"text": f"好\u2028{LONG}"}, ensure_ascii=False) + "\n" + json.dumps({"text": "好"})),
+        ("dev.tsv", f"label\ttext_a\r\n1\t{LONG}\r\n0\t好\r\n"),
+    ],
+)
+def test_the_texts_of_task_files_of_every_form_are_found_again(tmp_path: Path, name: str, content: str):
+    (tmp_path / name).write_text(content, encoding="utf-8", newline="")
+    grams, _ = read_excluded([tmp_path / name])
+    assert grams.within(f"前面的话{LONG}后面的话")
+    assert grams.within("好")
+    assert not grams.within("别的文章里没有这样的一句话，只有另外一句")
+
+
+def test_addresses_are_no_texts(tmp_path: Path):
+    (tmp_path / "dev.tsv").write_text("https://www.example.com/1\t好\n", encoding="utf-8")
+    grams, _ = read_excluded([tmp_path / "dev.tsv"])
+    assert not grams.within("见 https://www.example.com/about 的说明")
 
 
 @pytest.mark.parametrize(

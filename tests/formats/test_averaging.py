@@ -15,6 +15,7 @@ from weixing.formats.huggingface import export_masked_lm
 from weixing.formats.naming import load_masked_lm
 from weixing.model.heads import MaskedLanguageModel
 from weixing.text.vocabulary import Vocabulary, load_vocabulary
+from weixing.training import snapshots
 from weixing.training.snapshots import model_at
 from weixing.zoo import Shape
 
@@ -83,6 +84,11 @@ def test_checkpoints_of_a_run_are_averaged_complete_and_measured(
     assert told["shape"] == "1/64"
     assert 0 < told["eval_loss"] < 12
     first, _ = model_at(Path(checkpoints[0]))
+    manifest = shards / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"documents": 60', '"documents": 59'))
+    snapshots._shards.cache_clear()
+    with pytest.raises(UserError, match="not the shards"):
+        model_at(Path(checkpoints[0]))
     saved = load_file(out / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
     embedding = "encoder.embeddings.token.weight"
     expected = (first.state_dict()[embedding] + last.state_dict()[embedding]) / 2

@@ -321,3 +321,11 @@ def test_a_pair_is_read_apart_and_not_as_one_row(tokenizer: Tokenizer):
     ids, _ = tokenizer.encode_batch([rows.second_texts[3]])
     expected = [tokenizer.vocabulary.cls_id, *ids, tokenizer.vocabulary.sep_id]
     assert seconds[seconds != apart.pad_id].tolist() == expected
+
+
+def test_features_take_the_pooling_that_the_folder_names(encoder: Encoder, vocabulary: Vocabulary, pooling, tmp_path):
+    export_embedder(Embedder(encoder, pooling), vocabulary, tmp_path / "model")
+    model, texts = load(str(tmp_path / "model"), precision="float32"), [GOOD[0] + FILLER[0], BAD[0]]
+    np.testing.assert_array_equal(model.features(texts), model.features(texts, pooling=pooling))
+    other = "cls" if pooling == "mean" else "mean"
+    assert not np.allclose(model.features(texts), model.features(texts, pooling=other), atol=1e-3)

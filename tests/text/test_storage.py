@@ -45,7 +45,7 @@ def test_files_folders_and_globs_are_read_as_on_disk(bucket: str, tmp_path: Path
     put(f"{bucket}/a/.hidden.txt", "不读\n".encode())
     put(f"{bucket}/a/readme.md", b"not a corpus")
     assert list(CorpusReader([f"{bucket}/a/one.txt"])) == ["甲", "乙"]
-    assert sorted(CorpusReader([f"{bucket}/a"])) == sorted(["甲", "乙", "丙", "丁"])
+    assert list(CorpusReader([f"{bucket}/a"])) == ["丙", "甲", "乙", "丁"]  # by path: a/b/two, a/one, a/three
     assert list(CorpusReader([f"{bucket}/a/*.txt"])) == ["甲", "乙"]
     assert list(CorpusReader([f"{bucket}/a/**/*.gz"])) == ["丙"]
     reader = CorpusReader([f"{bucket}/a/one.txt"])
@@ -61,6 +61,26 @@ def test_prepare_reads_from_a_store(bucket: str, tmp_path: Path, capsys: pytest.
     rows = [(tmp_path / out / "rows-00000.bin").read_bytes() for out in ("far", "near")]
     assert rows[0] == rows[1]
     assert json.loads((tmp_path / "far" / "manifest.json").read_text())["sources"] == [f"{bucket}/p/corpus.txt"]
+
+
+def test_a_store_that_cannot_be_reached_or_refuses_is_named(bucket: str, monkeypatch, tmp_path: Path, capsys):
+    put(f"{bucket}/q/one.txt", "甲\n".encode())
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        with pytest.raises(UserError, match="the store cannot be read"):
+            CorpusReader([f"{bucket}/q/one.txt"])
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(UserError, match="the store cannot be read"):
+        CorpusReader(["s3://corp*/q/one.txt"])
+
+
+def test_outputs_are_not_written_to_a_store(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "c.txt").write_text("甲\n", encoding="utf-8")
+    assert weixing(["prepare", str(tmp_path / "c.txt"), "--out", f"{bucket}/out"]) == 2
+    assert "in a store" in capsys.readouterr().err
 
 
 def test_what_is_not_there_is_named(bucket: str, capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -12,6 +12,7 @@ from pyarrow import ipc, parquet
 from weixing.data.prepare import prepare
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
+from weixing.text import arrow
 from weixing.text.corpus import CorpusReader
 from weixing.text.vocabulary import load_vocabulary
 
@@ -60,6 +61,26 @@ def test_prepare_makes_the_same_rows_of_a_table_as_of_records(tmp_path_factory, 
         shards = ShardSet(folder / name.partition(".")[2])
         rows.append(shards.rows(np.arange(len(shards))))
     assert np.array_equal(*rows)
+
+
+def test_blocks_of_tables_are_bounded_and_a_long_text_comes_alone(tmp_path: Path, monkeypatch):
+    texts = ["短文"] * 30 + ["长" * 500] + ["短文"] * 30
+    parquet.write_table(pa.table({"text": texts}), tmp_path / "c.parquet")
+    monkeypatch.setattr(arrow, "BYTES_AT_ONCE", 100)
+    blocks = list(CorpusReader([tmp_path / "c.parquet"]).blocks())
+    assert [text for block in blocks for text in block.documents()] == texts
+    assert max(len(block.data) for block in blocks) == 1500
+    assert [len(block.data) <= 100 for block in blocks].count(False) == 1
+    assert [block.first_line for block in blocks][:3] == [1, 17, 31]
+
+
+def test_a_text_that_is_not_utf8_is_named_by_its_row(tmp_path: Path):
+    texts = pa.array([b"\xe5\xa5\xbd", b"a\xff", b"b"], pa.binary()).view(pa.string())
+    parquet.write_table(pa.table({"text": texts}), tmp_path / "c.parquet")
+    with pytest.raises(UserError, match=r"c\.parquet, row 2"):
+        list(CorpusReader([tmp_path / "c.parquet"]))
+    with pytest.raises(UserError, match=r"c\.parquet, row 2"):
+        prepare([tmp_path / "c.parquet"], tmp_path / "out", vocabulary=load_vocabulary(None))
 
 
 @pytest.mark.parametrize("name", ["c.parquet", "c.arrow"])

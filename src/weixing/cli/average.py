@@ -23,23 +23,29 @@ def run(
 
     from weixing.cli.lists import positive_numbers
     from weixing.data.shards import ShardSet, check_same_vocabulary
+    from weixing.errors import UserError
     from weixing.files import require_new
     from weixing.formats.averaging import average
     from weixing.formats.huggingface import export_masked_lm
     from weixing.training.evaluation import HeldOut
 
     require_new(out, overwrite)
-    model, vocabulary = average(
-        models, None if weights is None else positive_numbers(weights, "--weights", distinct=False)
-    )
+    shares = positive_numbers(weights, "--weights", distinct=False) if weights else None
+    shards = ShardSet(eval_data) if eval_data else None
+    model, vocabulary = average(models, shares)
+    if shards:
+        check_same_vocabulary(vocabulary, shards, models[0])
+        if shards.manifest.sequence_length > model.encoder.shape.positions:
+            raise UserError(
+                f"rows of {shards.manifest.sequence_length} positions", where=eval_data,
+                accepted=f"at most {model.encoder.shape.positions}, the model's",
+            )  # fmt: skip
+    export_masked_lm(model, vocabulary, out, overwrite=overwrite)
     result: dict[str, object] = {"models": models, "shape": model.encoder.shape.name, "output": str(out)}
-    if eval_data:
-        shards = ShardSet(eval_data)
-        check_same_vocabulary(vocabulary, shards, out)
+    if shards:
         isolate = shards.manifest.layout == "packed"
         evaluation = HeldOut(shards, isolate).evaluate(model, torch.device("cpu"), "float32")
         result |= {"eval_loss": evaluation.loss, "eval_accuracy": evaluation.accuracy}
-    export_masked_lm(model, vocabulary, out, overwrite=overwrite)
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
         return

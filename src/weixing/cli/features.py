@@ -19,7 +19,9 @@ def run(
         Path | None, typer.Option("--input", help="A text a line; .jsonl, .tsv; also .gz .zst .xz. Any size.")
     ] = None,
     column: Annotated[str | None, typer.Option("--text", help="Its key or column. Default: text, text_a.")] = None,
-    pooling: Annotated[Literal["mean", "cls", "tokens"], typer.Option(help="tokens: no pooling.")] = "mean",
+    pooling: Annotated[
+        Literal["mean", "cls", "tokens"] | None, typer.Option(help="tokens: none. Default: the model's, or mean.")
+    ] = None,
     backend: Annotated[str, typer.Option(help=BACKEND_HELP)] = "auto",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
     batch_tokens: Annotated[int, typer.Option(min=1, help="Most positions in a batch.")] = 4096,
@@ -40,7 +42,7 @@ def run(
         raise UserError("either a text or --input is needed, and not both", action="See: weixing features --help")
     suffixes = (".npz",) if pooling == "tokens" else (".npy", ".parquet")
     if out.suffix not in suffixes:
-        accepted = f"a name that ends in {' or '.join(suffixes)} for --pooling {pooling}"
+        accepted = f"a name that ends in {' or '.join(suffixes)} for --pooling {pooling or 'mean'}"
         raise UserError(f"--out {out}", accepted=accepted)
     if resume and pooling == "tokens":
         raise UserError("--resume with --pooling tokens", accepted="mean or cls: an .npz cannot be gone on with")
@@ -57,10 +59,13 @@ def run(
     say_way(loaded, backend)
     began = time.perf_counter()
     if source is None:
-        done = features_of_text(loaded, str(text), out, pooling)
+        done = features_of_text(loaded, str(text), out, pooling or loaded.pooling)
     else:
         request = Request(source, out, column, None, skip_bad, batch_tokens, overwrite, resume)
-        done = tokens_of_file(loaded, request) if pooling == "tokens" else features_of_file(loaded, request, pooling)
+        if pooling == "tokens":
+            done = tokens_of_file(loaded, request)
+        else:
+            done = features_of_file(loaded, request, pooling or loaded.pooling)
     seconds = time.perf_counter() - began
     result = {
         **figures(done, loaded, seconds),
@@ -70,5 +75,5 @@ def run(
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        how = f"{pooling}, {loaded.precision}"
+        how = f"{pooling or loaded.pooling}, {loaded.precision}"
         print(f"{done.texts:,} texts ({done.tokens:,} tokens) in {seconds:.2f} s, {how} → {out}")

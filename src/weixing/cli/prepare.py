@@ -38,7 +38,7 @@ def run(
         Literal["exact", "near"] | None, typer.Option(help="Leave out documents seen before; near: MinHash.")
     ] = None,
     exclude: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(help="Leave out documents sharing 13 characters with this dev or test file. May be repeated."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many tokenize at a time. Default: 1.")] = None,

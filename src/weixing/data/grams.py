@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from weixing.text.characters import folded
+from weixing.text.characters import folded, han
 
 GRAM = 13  # characters
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that multiplying loses nothing
@@ -17,6 +17,8 @@ _SHIFT = np.uint64(29)
 
 class Grams:
     """The sequences of 13 characters of some texts, and whole those that are shorter.
+
+    Sequences without a Chinese character are passed over: addresses and numbers are no sign of a text.
 
     Hashes of 64 bits stand for them: with a million of them, one text of a thousand characters in 2·10¹⁰ is taken for
     another.
@@ -36,7 +38,8 @@ class Grams:
             points = folded(text)
             self.texts += bool(len(points))
             if len(points) >= GRAM:
-                long.append(gram_hashes(points, GRAM))
+                chinese = np.lib.stride_tricks.sliding_window_view(han()[points], GRAM).any(1)
+                long.append(gram_hashes(points, GRAM)[chinese])
             elif len(points):
                 short.add(int(gram_hashes(points, len(points))[0]))
         self._long = np.unique(np.concatenate(long)) if long else np.empty(0, np.uint64)

@@ -4,8 +4,9 @@ The files are in the form that versions 2 to 6 read: two modules, the model and 
 """
 
 from pathlib import Path
+from typing import get_args
 
-from weixing.files import atomic_folder, write_json
+from weixing.files import atomic_folder, read_json, write_json
 from weixing.formats.bert import bert_of
 from weixing.formats.huggingface import write_folder
 from weixing.model.heads import Embedder, SentencePooling
@@ -13,6 +14,7 @@ from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
 
 POOLING = "1_Pooling"
+MODES = ("cls_token", "mean_tokens")
 MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": POOLING, "type": "sentence_transformers.models.Pooling"},
@@ -38,8 +40,19 @@ def write_modules(folder: Path, shape: Shape, pooling: SentencePooling) -> None:
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": shape.positions, "do_lower_case": False})
     write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
     (folder / POOLING).mkdir()
-    modes = {f"pooling_mode_{mode}": mode.startswith(pooling) for mode in ("cls_token", "mean_tokens")}
+    modes = {f"pooling_mode_{mode}": mode.startswith(pooling) for mode in MODES}
     write_json(folder / POOLING / "config.json", {"word_embedding_dimension": shape.hidden, **modes})
+
+
+def pooling_in(folder: Path) -> SentencePooling | None:
+    """The pooling that a folder of sentence vectors names; None: it is no such folder, or names another."""
+    file = folder / POOLING / "config.json"
+    if not file.is_file():
+        return None
+    modes = read_json(file, "the pooling of a model of sentence vectors")
+    named = [pooling for pooling in get_args(SentencePooling) for mode in MODES if mode.startswith(pooling)
+             and isinstance(modes, dict) and modes.get(f"pooling_mode_{mode}")]  # fmt: skip
+    return named[0] if len(named) == 1 else None
 
 
 def _card(shape: Shape, pooling: SentencePooling) -> str:

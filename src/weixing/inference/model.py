@@ -16,6 +16,7 @@ from weixing.errors import UserError
 from weixing.formats.bert import AnyModel, Bert, bert_of
 from weixing.formats.huggingface import no_masked_lm
 from weixing.formats.naming import load_source
+from weixing.formats.sentence_transformers import pooling_in
 from weixing.inference.backends import Pooling
 from weixing.inference.batching import batches, pad
 from weixing.inference.choosing import choose, make
@@ -53,7 +54,9 @@ def load(name: str, backend: str = "auto", precision: str = "auto") -> "Model":
     labels = None
     if source.labels is not None and source.bert.classifier is not None:
         labels = Labels(tuple(source.labels), source.bert.outputs_are)
-    return Model(source.bert.to(device), source.vocabulary, *way, labels, source.where)
+    model = Model(source.bert.to(device), source.vocabulary, *way, labels, source.where)
+    model.pooling = pooling_in(source.where) or model.pooling
+    return model
 
 
 class Model:
@@ -71,7 +74,13 @@ class Model:
         backend, precision: as in `load`.
         labels: of its classifier's outputs.
         where: what to name in errors.
+
+    Attributes:
+        pooling: that its vectors are made by where none is named: what it was trained for as a sentence encoder, else
+            ``mean``.
     """
+
+    pooling: Pooling = "mean"
 
     def __init__(
         self,
@@ -175,13 +184,14 @@ class Model:
         }
 
     def features(
-        self, texts: Sequence[str], pooling: Pooling = "mean", *, batch_tokens: int = BATCH_TOKENS
+        self, texts: Sequence[str], pooling: Pooling | None = None, *, batch_tokens: int = BATCH_TOKENS
     ) -> np.ndarray | list[np.ndarray]:
         """Vectors of texts, in their order.
 
         Args:
             pooling: ``mean``, over every token of the text, [CLS] and [SEP] included (what sentence-transformers does);
                 ``cls``, the hidden state of [CLS]; ``tokens``, every token's hidden state, [CLS] first, [SEP] last.
+                None: `Model.pooling`.
             batch_tokens: most positions in a batch.
 
         Returns:
@@ -190,7 +200,7 @@ class Model:
         Raises:
             UserError: there is no such pooling, or `texts` is one string.
         """
-        return self.pool(self.encode(texts), pooling, batch_tokens=batch_tokens)
+        return self.pool(self.encode(texts), pooling or self.pooling, batch_tokens=batch_tokens)
 
     def classify(
         self, texts: Sequence[str], second_texts: Sequence[str] | None = None, top_k: int | None = None

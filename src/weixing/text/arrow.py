@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from weixing.errors import UserError
+from weixing.storage import reaching
 
 COLUMN = "text"
-ROWS_AT_ONCE = 2048
+ROWS_AT_ONCE = 256
+BYTES_AT_ONCE = 2 << 20  # of texts; a longer one comes alone
 
 
 def tables(file: Path, form: str) -> Iterator[tuple[bytes, np.ndarray, int]]:
@@ -35,15 +37,28 @@ def tables(file: Path, form: str) -> Iterator[tuple[bytes, np.ndarray, int]]:
         raise UserError(
             f"reading .{form} needs the extra `parquet`", where=file, action="pip install 'weixing[parquet]'"
         ) from None
-    size = file.stat().st_size
     try:
-        with file.open("rb") as stream:
+        with reaching(file), file.open("rb") as stream:
+            size = file.stat().st_size
             for batch, share in _parquet(stream) if form == "parquet" else _arrow(stream, size):
-                yield *_bytes(batch, file), int(share * size)
+                data, borders = _bytes(batch, file)
+                for first, last in _parts(borders):
+                    start, end = borders[first], borders[last]
+                    yield data[start:end], borders[first : last + 1] - start, int(share * size)
     except pyarrow.ArrowException as error:
         raise UserError(f"the table is damaged or cut short ({error})", where=file) from None
     except OSError as error:
         raise UserError(f"cannot read the table: {error.strerror or error}", where=file) from None
+
+
+def _parts(borders: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where to cut texts with these borders, so that parts are of about `BYTES_AT_ONCE`."""
+    first, texts = 0, len(borders) - 1
+    while first < texts:
+        last = int(np.searchsorted(borders, borders[first] + BYTES_AT_ONCE, side="right")) - 1
+        last = min(max(last, first + 1), texts)
+        yield first, last
+        first = last
 
 
 def _parquet(stream: Any) -> Iterator[tuple[Any, float]]:

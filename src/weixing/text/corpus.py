@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from weixing.errors import UserError
+from weixing.storage import reaching
 from weixing.text.arrow import tables
 from weixing.text.corpus_files import corpus_files, form_of
 from weixing.text.decompression import pieces
@@ -72,14 +73,18 @@ class Block:
         return iter(lines)
 
     def _rows(self, offsets: np.ndarray) -> Iterator[str]:
-        try:
-            for start, end in pairwise(offsets.tolist()):
+        for row, (start, end) in enumerate(pairwise(offsets.tolist()), self.first_line):
+            try:
                 yield self.data[start:end].decode()
-        except UnicodeDecodeError as error:
-            raise self.not_utf8(error) from None
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"not UTF-8: {error.reason}", where=f"{self.file}, row {row}", accepted="UTF-8"
+                ) from None
 
     def not_utf8(self, error: UnicodeDecodeError) -> UserError:
         """What to tell the user about an error of decoding `data`."""
+        if self.offsets is not None:
+            list(self.documents())  # which knows the row
         return UserError(
             f"byte {self.start + error.start:,} of the text (0x{self.data[error.start]:02x}) is not UTF-8",
             where=self.file,
@@ -119,7 +124,7 @@ class CorpusReader:
             raise UserError(f"documents separated by {documents!r}", accepted="line, blank-line")
         self._form: Literal["line", "blank-line"] = documents
         self.files = [file for source in sources for file in corpus_files(source)]
-        self.total_bytes = sum(file.stat().st_size for file in self.files)
+        self.total_bytes = sum(map(_size, self.files))
         self._rewind()
 
     def _rewind(self) -> None:
@@ -190,6 +195,11 @@ class CorpusReader:
                 yield Block(data, form, file, start, line, disk_bytes)
             start += len(data)
             line += data.count(b"\n") if form == "record" else 0
+
+
+def _size(file: Path) -> int:
+    with reaching(file):
+        return file.stat().st_size
 
 
 def _whole_documents(pieces: Iterable[tuple[bytes, int]], form: str) -> Iterator[tuple[bytes, int]]:

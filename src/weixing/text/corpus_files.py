@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from weixing.errors import UserError
-from weixing.storage import is_remote, place
+from weixing.storage import is_remote, place, reaching
 
 ACCEPTED = (
     "UTF-8 text (.txt) or JSON lines (.jsonl), each also .gz .zst .xz; tables with a column `text` (.parquet, .arrow); "
@@ -30,7 +30,11 @@ def corpus_files(source: str | Path) -> list[Path]:
     Raises:
         UserError: none, or one of another format; a store that cannot be reached.
     """
-    path = place(source)
+    with reaching(source):
+        return _found(place(source), source)
+
+
+def _found(path: Path, source: str | Path) -> list[Path]:
     if path.is_dir():
         files, what = _within(path), "the folder holds no corpus file"
     elif path.exists():
@@ -47,12 +51,17 @@ def corpus_files(source: str | Path) -> list[Path]:
 
 def _matches(pattern: Path) -> list[Path]:
     if not is_remote(pattern):
-        return list(map(Path, sorted(glob.glob(str(pattern), recursive=True))))
+        return [match for match in map(Path, sorted(glob.glob(str(pattern), recursive=True))) if _counts(match.name)]
     fixed = pattern
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
     found = fixed.glob(str(pattern)[len(str(fixed)) :].lstrip("/"))
-    return sorted((match for match in found if not match.name.startswith(".")), key=str)
+    return sorted((match for match in found if _counts(match.name)), key=str)
+
+
+def _counts(name: str) -> bool:
+    """Whether a file or folder found by search is looked at."""
+    return not name.startswith(".") and not _CACHE.fullmatch(name)
 
 
 def _within(folder: Path) -> list[Path]:
@@ -70,5 +79,5 @@ def _within(folder: Path) -> list[Path]:
     for parent, folders, names in walk:
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = parent if is_remote(folder) else Path(parent)
-        found += [inside / name for name in names if not name.startswith(".") and not _CACHE.fullmatch(name)]
-    return sorted(filter(form_of, found), key=str)
+        found += [inside / name for name in names if _counts(name)]
+    return sorted(filter(form_of, found), key=lambda file: file.parts)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from weixing.errors import UserError
+from weixing.storage import reaching
 
 _ZSTANDARD_BYTES = 1 << 13  # compressed: what comes of them at once may be a hundred times as much
 
@@ -27,10 +28,11 @@ def pieces(file: Path, size: int) -> Iterator[tuple[bytes, int]]:
         UserError: it cannot be opened, or its compressed data is damaged.
     """
     try:
-        disk = file.open("rb")
+        with reaching(file):
+            disk = file.open("rb")
     except OSError as error:
         raise UserError(f"cannot read the corpus file: {error.strerror}", where=file) from None
-    with disk:
+    with disk, reaching(file):
         try:
             for piece in _decompressed(disk, file, size):
                 yield piece, disk.tell()
