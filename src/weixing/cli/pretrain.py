@@ -27,7 +27,7 @@ def run(
     report_every: Annotated[int | None, typer.Option(help="Steps between reports.")] = None,
     eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations.")] = None,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints. Default: 10 minutes.")] = None,
-    keep: Annotated[int | None, typer.Option(help="Newest checkpoints kept (the best too).")] = None,
+    keep: Annotated[int | None, typer.Option(help="Newest checkpoints kept, beside the best. Default: 3.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
     precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
     no_compile: Annotated[

@@ -9,7 +9,7 @@ import typer
 
 
 def run(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR…", help="Run folders, or folders that hold some.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Run folders, or folders that hold some.")],
     plot: Annotated[Path | None, typer.Option(help="Draw their curves into FILE.svg or FILE.png.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the plot if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

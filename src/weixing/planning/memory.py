@@ -32,6 +32,7 @@ class Memory:
         optimizer: its states.
         activations: what a forward pass keeps for its backward pass, and what both work in.
         workspace: of an optimizer's update.
+        checkpoint: the copy of parameters and states from which a thread writes them; on the host of a GPU, not here.
         saving: while the finished model is exported.
     """
 
@@ -42,6 +43,7 @@ class Memory:
     optimizer: int
     activations: int
     workspace: int
+    checkpoint: int
     saving: int
 
     @property
@@ -93,6 +95,7 @@ def training_memory(
             optimizer=optimizer,
             activations=workers * compiled_pass(shape, recipe, rows, size, chosen),
             workspace=workers * _one_orthogonalisation(shape, size) if muon else 0,
+            checkpoint=WIDE * shape.parameters + optimizer,
             saving=EXPORTED_COPIES * WIDE * shape.parameters,
         )
     several = share > rows
@@ -106,6 +109,7 @@ def training_memory(
         optimizer=optimizer,
         activations=activations,
         workspace=max(0, step - activations),  # an optimizer's turn comes when activations are gone
+        checkpoint=0,
         saving=0,
     )
 

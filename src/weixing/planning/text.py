@@ -10,7 +10,7 @@ PARTS = {
     "base": "before any model (interpreter, libraries)", "parameters": "parameters",
     "copies": "their copies for matrix products", "gradients": "gradients", "optimizer": "states of the optimizer",
     "activations": "activations and what passes work in", "workspace": "work of the optimizer's update",
-    "saving": "export of the finished model",
+    "checkpoint": "copy that checkpoints are written from", "saving": "export of the finished model",
 }  # fmt: skip
 
 
