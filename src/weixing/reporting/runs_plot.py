@@ -18,7 +18,7 @@ SIZE_INCHES, DOTS_PER_INCH = (11.0, 4.6), 160
 
 
 def draw_runs(runs: Sequence[RecordedRun], seen: Sequence[Watched], path: Path) -> None:
-    """Draw training and held-out losses over tokens, and over steps the speed; spikes are ringed.
+    """Draw training and held-out losses over tokens, and over steps the speed; open rings are spikes.
 
     Raises:
         UserError: matplotlib is not installed, or `path` is neither ``.svg`` nor ``.png``.
@@ -44,19 +44,21 @@ def require_plot(path: Path) -> None:
 def runs_figure(runs: Sequence[RecordedRun], seen: Sequence[Watched]) -> "Figure":
     """The figure that `draw_runs` saves."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     loss, speed = figure.subplots(1, 2, width_ratios=(3, 2))
-    loss.set(xlabel="tokens", ylabel="loss, nats (dots: held-out; rings: spikes)")
-    speed.set(xlabel="step", ylabel="tokens/s", ylim=(0, None))
+    loss.set(xlabel="tokens", ylabel="loss, nats (dots: held-out; open rings: spikes)")
+    speed.set(xlabel="step", ylabel="tokens/s")
     for at, (run, watched) in enumerate(zip(runs, seen, strict=True)):
         _curves(loss, speed, run, watched, f"C{at % 10}", "-" if at < 10 else "--")
     for axes in (loss, speed):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    if loss.lines:
-        loss.legend(fontsize=8)
-    speed.set_ylim(bottom=0)
+        axes.xaxis.set_major_formatter(EngFormatter())
+    speed.yaxis.set_major_formatter(EngFormatter())
+    speed.set_ylim(bottom=0)  # after the curves: before them it would end the search for an upper bound
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
@@ -68,7 +70,8 @@ def _curves(loss: "Axes", speed: "Axes", run: RecordedRun, watched: Watched, col
     steps = {spike.step for spike in watched.spikes}
     high = [report for report in run.reports if report.get("step") in steps]
     loss.plot(*_points(high, "tokens", "train_loss"), "o", color=colour, markersize=10, fillstyle="none")
-    speed.plot(*_points(reports, "step", "tokens_per_second"), style, color=colour, linewidth=1)
+    timed = [report for report in reports if report.get("tokens_per_second")]  # 0: start-up
+    speed.plot(*_points(timed, "step", "tokens_per_second"), style, color=colour, linewidth=1)
 
 
 def _points(reports: Sequence, across: str, up: str) -> tuple[list[float], list[float]]:

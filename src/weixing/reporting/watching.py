@@ -6,7 +6,7 @@ Rules, in docs/watching.md as well:
 - **stalled**: neither, and nothing was reported for longer than ten times the usual interval of reports (their median)
   and two minutes; before there is an interval, for ten minutes. A killed run looks the same.
 - **a spike**: a report's training loss that is above the median of the twenty reports before it (ten at least) by six
-  times their median absolute deviation, made comparable to a standard deviation, and by 2 % of the median. Reports
+  times their median absolute deviation, made comparable to a standard deviation, and by 3 % of the median. Reports
   that follow at once in the same spike are not counted anew.
 """
 
@@ -22,7 +22,7 @@ State = Literal["running", "finished", "stopped", "stalled", "unreadable"]
 
 SILENT_INTERVALS, LEAST_SILENCE_SECONDS, FIRST_REPORT_SECONDS = 10, 120.0, 600.0
 WINDOW, FEWEST = 20, 10  # reports
-DEVIATIONS, LEAST_RISE = 6.0, 0.02
+DEVIATIONS, LEAST_RISE = 6.0, 0.03
 NORMAL = 1.4826  # the standard deviation of normal numbers over their median absolute deviation
 RECENT = 50  # reports of which the speed of a run is taken
 
