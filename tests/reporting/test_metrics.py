@@ -35,6 +35,7 @@ WAYS: dict[str, tuple[Callable[[], Any], Callable[[list, list], float]]] = {
     "accuracy": (lambda: chance.choice("甲乙"), right),
     "micro_f1": (labels, lambda *sides: scores.micro_f1(*map(one_hot, sides))),
     "entity_f1": (tags, scores.entity_f1),
+    "auc": (lambda: float(chance.randrange(2)), lambda ours, gold: scores.auc(np.array(ours), np.array(gold) == 1)),
     "spearman": (lambda: float(chance.randrange(6)), lambda *sides: scores.spearman(*map(np.array, sides))),
 }
 """How a label comes about, and a score of rows that are written out."""
@@ -62,7 +63,8 @@ def test_a_score_of_counts_is_the_score_of_the_rows(name: str) -> None:
 
 def test_every_metric_of_finetune_is_known() -> None:
     objectives = pytest.importorskip("weixing.tasks.objectives")
-    kinds = (objectives.OneClass, objectives.ManyClasses, objectives.Number, objectives.Tags)
+    similarity = pytest.importorskip("weixing.tasks.similarity").Similarity
+    kinds = (objectives.OneClass, objectives.ManyClasses, objectives.Number, objectives.Tags, similarity)
     assert {kind.metric for kind in kinds} == set(METRICS)
 
 

@@ -168,7 +168,7 @@ def test_an_unknown_task_is_answered_with_those_that_there_are(finetune, capsys,
     assert finetune("--task", "none", files=False) == 2
     assert "there is no task 'none'. Accepted: book_review, chnsenticorp, lcqmc, " in capsys.readouterr().err
     assert finetune("--task", "none", "--data", str(task_files[0].parents[1]), files=False) == 2
-    assert "Accepted: tiny, sentiment, pairs. " in capsys.readouterr().err
+    assert "Accepted: tiny, sentiment, pairs, similarity. " in capsys.readouterr().err
 
 
 def test_a_task_folder_needs_one_file_of_each_kind(finetune, capsys, tmp_path: Path) -> None:

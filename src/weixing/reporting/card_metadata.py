@@ -18,11 +18,11 @@ from weixing.zoo import Shape
 LICENSE_FORM = r"[a-z0-9][a-z0-9.+-]*"
 LANGUAGE_FORM = r"[a-z]{2,3}(-[A-Za-z0-9]+)*|code|multilingual"
 LICENSES = "an identifier of the hub, such as apache-2.0, mit, cc-by-4.0, cc-by-nc-4.0, or other"
-ENTITY_F1 = "entity_f1"  # the metric of tags
-CLASSIFICATION, TAGGING = (
-    ("text-classification", "Text Classification"),
-    ("token-classification", "Token Classification"),
-)
+CLASSIFICATION = ("text-classification", "Text Classification")
+OTHERS = {  # by metric
+    "entity_f1": ("token-classification", "Token Classification"),
+    "auc": ("sentence-similarity", "Sentence Similarity"),
+}
 
 
 def metadata(facts: Facts) -> ModelCardData:
@@ -62,7 +62,7 @@ def _eval_results(facts: Facts) -> list[EvalResult]:
     results = []
     for entry in own_entries(facts):
         assert entry.best is not None
-        task_type, task_name = TAGGING if entry.metric == ENTITY_F1 else CLASSIFICATION
+        task_type, task_name = OTHERS.get(entry.metric, CLASSIFICATION)
         remarks = f" ({', '.join(entry.remarks)})" if entry.remarks else ""  # of its data: partial, altered, …
         results.append(
             EvalResult(

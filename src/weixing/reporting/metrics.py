@@ -75,6 +75,19 @@ def spearman(counts: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.stack(correlations, axis=1)
 
 
+def auc(counts: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Percent [R, K] under the ROC curve, from counts [R, U] and gold (1 or less) and predicted numbers [U, K, 2]; 50
+    where all are alike."""
+    positive = counts * (rows[:, 0, 0] == 1)
+    alike = positive.sum(axis=1)
+    pairs = alike * (counts.sum(axis=1) - alike)
+    areas = []
+    for run in range(rows.shape[1]):
+        above = (positive * _ranks(counts, rows[:, run, 1])).sum(axis=1) - alike * (alike + 1) / 2
+        areas.append(100 * np.divide(above, pairs, out=np.full_like(above, 0.5), where=pairs > 0))
+    return np.stack(areas, axis=1)
+
+
 def _ranks(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Average rank [R, U] of values [U] that occur `counts` times each, from 1; equal ones share the mean of theirs."""
     _, first, group = np.unique(np.sort(values), return_index=True, return_inverse=True)
@@ -98,5 +111,6 @@ METRICS = {
     "micro_f1": Metric(_labels, micro_f1, _is_texts, "a list of texts"),
     "entity_f1": Metric(_entities, micro_f1, _is_texts, "a list of texts"),
     "spearman": Metric(_both, spearman, _is_number, "a number"),
+    "auc": Metric(_both, auc, _is_number, "a number"),
 }
 """By the names that results.jsonl has for them."""
