@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.reporting.test_runs import REPORTS, write_run
 from tests.serving.page.browser import Page, as_screen, chromium, missing
 from tests.serving.running import Running, running
-from tests.serving.test_runs import REPORTS, write_run
 from weixing.serving.loading import loader
 from weixing.serving.pages import Exhibits
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.reporting.test_runs import REPORTS
 from tests.serving.conftest import LABELS
 from tests.serving.page.browser import Page
 from tests.serving.running import Running
-from tests.serving.test_runs import REPORTS
 from weixing.zoo import ZOO
 
 TEXT = "首都是北京。"
