@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from weixing.cli.main import run as weixing
+from weixing.data.stored_shards import local_copy
 from weixing.errors import UserError
 from weixing.storage import place
 from weixing.text.corpus import CorpusReader
@@ -90,3 +91,35 @@ def test_what_is_not_there_is_named(bucket: str, capsys: pytest.CaptureFixture[s
         place("nosuch://bucket/file.txt")
     assert weixing(["prepare", "s3://missing-bucket/a.txt", "--out", str(tmp_path / "out")]) == 2
     assert "missing-bucket" in capsys.readouterr().err
+
+
+def test_pretrain_reads_shards_from_a_store_copied_once(bucket: str, tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "c.txt").write_text("今天北京下雨，明天上海天晴。\n" * 40, encoding="utf-8")
+    near, far = tmp_path / "near", f"{bucket}/shards"
+    assert weixing(["prepare", str(tmp_path / "c.txt"), "--out", str(near), "--seq-length", "32"]) == 0
+    for file in near.iterdir():
+        put(f"{far}/{file.name}", file.read_bytes())
+    monkeypatch.setenv("WEIXING_CACHE", str(tmp_path / "cache"))
+    options = ["--eval-data", far, "--model", "1/64", "--steps", "4", "--save-every", "2", "--batch-size", "2"]
+    run = tmp_path / "run"
+    assert weixing(["pretrain", "--data", far, *options, "--out", str(run)]) == 0
+    assert json.loads((run / "run.json").read_text())["settings"]["data"] == far
+    (copy,) = (tmp_path / "cache" / "shards").iterdir()
+    written = (copy / "rows-00000.bin").stat().st_mtime_ns
+    assert weixing(["pretrain", "--data", str(near), *options, "--out", str(tmp_path / "local")]) == 0
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (run, tmp_path / "local")]
+    assert weights[0] == weights[1]
+    assert (copy / "rows-00000.bin").stat().st_mtime_ns == written
+    capsys.readouterr()
+    assert weixing(["pretrain", "--data", f"{bucket}/nothing", "--model", "1/64", "--out", str(tmp_path / "no")]) == 2
+    assert "no finished shards" in capsys.readouterr().err
+
+
+def test_a_copy_that_fails_leaves_nothing(bucket: str, tmp_path: Path, monkeypatch):
+    manifest = {"shards": [{"file": "rows-00000.bin", "words_file": None}]}
+    put(f"{bucket}/half/manifest.json", json.dumps(manifest).encode())
+    put(f"{bucket}/half/rows-00000.bin", b"1234")
+    monkeypatch.setenv("WEIXING_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="the store cannot be read"):  # there is no vocab.txt
+        local_copy(f"{bucket}/half")
+    assert not any((tmp_path / "cache" / "shards").iterdir())

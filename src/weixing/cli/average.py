@@ -11,7 +11,7 @@ def run(
     models: Annotated[list[str], typer.Argument(help="Checkpoints (RUN/checkpoints/step-…) or models: two or more.")],
     out: Annotated[Path, typer.Option(help="New model folder.")],
     weights: Annotated[str | None, typer.Option(help="Of each model: 1,1,2. Default: all the same.")] = None,
-    eval_data: Annotated[Path | None, typer.Option(help="Held-out shards to measure the mean on.")] = None,
+    eval_data: Annotated[str | None, typer.Option(help="Held-out shards to measure the mean on.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -10,11 +10,11 @@ import typer
 
 def run(
     out: Annotated[Path, typer.Option(help="Run folder.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of shards (weixing prepare).")] = None,
+    data: Annotated[str | None, typer.Option(help="Folder of shards (weixing prepare), or s3://…")] = None,
     model: Annotated[str | None, typer.Option(help="Shape: 2/128 … 12/768, tiny … base, any L/H.")] = None,
     recipe: Annotated[str | None, typer.Option(help="weixing or uer. Default: weixing.")] = None,
     init: Annotated[str | None, typer.Option(help="Model to start from: stage 2, own domain.")] = None,
-    eval_data: Annotated[Path | None, typer.Option(help="Held-out shards.")] = None,
+    eval_data: Annotated[str | None, typer.Option(help="Held-out shards.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer updates. Default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows an update.")] = None,
     micro_batch_size: Annotated[int | None, typer.Option(help="Rows of one forward pass. Default: all.")] = None,

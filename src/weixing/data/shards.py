@@ -14,9 +14,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from weixing.data.stored_shards import local_copy
 from weixing.errors import UserError
 from weixing.files import read_json, sha256_of
 from weixing.recipes import Layout
+from weixing.storage import is_remote
 from weixing.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -141,7 +143,7 @@ class ShardWriter:
 
 
 class ShardSet:
-    """A folder of shards, opened for reading.
+    """A folder of shards, opened for reading; one in a store (``s3://…``) is copied to this machine first, once.
 
     Attributes:
         manifest: what the folder's manifest says.
@@ -153,7 +155,7 @@ class ShardSet:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = local_copy(str(folder)) if is_remote(folder) else Path(folder)
         self.manifest = read_manifest(self.folder)
         self.vocabulary = Vocabulary.read(self.folder / "vocab.txt")
         check_same_vocabulary(self.vocabulary, self, self.folder / "vocab.txt")

@@ -18,7 +18,7 @@ from weixing.training.unreached import fill_unreached
 
 @lru_cache(1)  # several checkpoints of one run follow each other, and both look through all rows
 def _shards(folder: str) -> ShardSet:
-    return ShardSet(Path(folder))
+    return ShardSet(folder)
 
 
 @lru_cache(1)
