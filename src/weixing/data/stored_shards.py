@@ -1,6 +1,6 @@
 """Shards in a store (``s3://…``): copied once into a folder of this machine, from where they are memory-mapped.
 
-Opens connections, writes into the cache: ``$WEIXING_CACHE``, or ``~/.cache/weixing``. The name of a copy is the checksum
+Opens connections, writes into the cache: ``$WEIXING_CACHE``, or ``~/.cache/weixing``. A copy is named by the checksum
 of its manifest, so that shards made anew are copied anew. Several processes may ask for the same at once.
 """
 
