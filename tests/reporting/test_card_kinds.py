@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -14,12 +15,14 @@ from weixing.cli.main import run
 from weixing.errors import UserError
 from weixing.formats.bert import bert_of
 from weixing.formats.huggingface import export_classifier, write_folder
+from weixing.formats.sentence_transformers import FILES, export_embedder
 from weixing.model.encoder import Encoder
-from weixing.model.heads import TokenClassifier
+from weixing.model.heads import Embedder, TokenClassifier
 from weixing.model.initialisation import initialise
-from weixing.reporting.card import card
+from weixing.reporting.card import card, write_card
 from weixing.reporting.card_facts import gather
 from weixing.reporting.card_metadata import read_metadata
+from weixing.reporting.publish import plan
 from weixing.tasks.results import read_results
 from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
@@ -75,6 +78,28 @@ def test_a_tagger_is_one_of_tokens(tmp_path: Path, tiny_vocabulary: Vocabulary, 
     code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
     assert 'pipeline("token-classification"' in code
     exec(code, {})
+
+
+def test_sentence_vectors_are_told_from_an_encoder_alone_and_published_whole(
+    tmp_path: Path, tiny_vocabulary: Vocabulary, monkeypatch
+) -> None:
+    pytest.importorskip("sentence_transformers")
+    encoder = Encoder(Shape(1, 64, len(tiny_vocabulary), positions=16))
+    initialise(encoder)
+    folder = tmp_path / "vectors"
+    export_embedder(Embedder(encoder, "cls"), tiny_vocabulary, folder)
+    facts = gather(str(folder), license="mit")
+    text = card(facts, ("zh", "en"))
+    data = ModelCard(text).data
+    assert (data.pipeline_tag, data.library_name) == ("sentence-similarity", "sentence-transformers")
+    write_card(text, folder / "README.md", facts)  # in place of the short one
+    monkeypatch.chdir(folder)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict = {}
+    exec(blocks[0], names)
+    exec(blocks[2].replace("model.features", "ours = model.features"), names)
+    np.testing.assert_allclose(names["ours"][0], names["vectors"][0], atol=1e-2)
+    assert {file.path for file in plan(folder, "me/vectors").files} >= set(FILES)
 
 
 def test_an_encoder_alone_has_no_masks_to_fill(tmp_path: Path, tiny_vocabulary: Vocabulary) -> None:

@@ -14,6 +14,8 @@ from weixing.text.vocabulary import Vocabulary
 from weixing.zoo import Shape
 
 POOLING = "1_Pooling"
+MODULES_FILE, LIMITS, SETTINGS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
+FILES = (MODULES_FILE, LIMITS, SETTINGS, f"{POOLING}/config.json")
 MODES = ("cls_token", "mean_tokens")
 MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -28,17 +30,17 @@ def export_embedder(model: Embedder, vocabulary: Vocabulary, folder: Path, *, ov
         UserError: as `weixing.formats.huggingface.export_masked_lm`.
     """
     with atomic_folder(folder, overwrite=overwrite) as beside:
-        card = _card(model.encoder.shape, model.pooling)
+        card = sentence_card(model.encoder.shape, model.pooling)
         write_folder(bert_of(model), vocabulary, beside, model_card=card)
         write_modules(beside, model.encoder.shape, model.pooling)
 
 
 def write_modules(folder: Path, shape: Shape, pooling: SentencePooling) -> None:
     """The files of sentence-transformers, into a Hugging Face folder that has none of them."""
-    write_json(folder / "modules.json", MODULES)
+    write_json(folder / MODULES_FILE, MODULES)
     # The tokenizer knows by itself whether capitals count.
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": shape.positions, "do_lower_case": False})
-    write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
+    write_json(folder / LIMITS, {"max_seq_length": shape.positions, "do_lower_case": False})
+    write_json(folder / SETTINGS, {"similarity_fn_name": "cosine"})
     (folder / POOLING).mkdir()
     modes = {f"pooling_mode_{mode}": mode.startswith(pooling) for mode in MODES}
     write_json(folder / POOLING / "config.json", {"word_embedding_dimension": shape.hidden, **modes})
@@ -55,7 +57,8 @@ def pooling_in(folder: Path) -> SentencePooling | None:
     return named[0] if len(named) == 1 else None
 
 
-def _card(shape: Shape, pooling: SentencePooling) -> str:
+def sentence_card(shape: Shape, pooling: SentencePooling) -> str:
+    """The README.md that such a folder begins with; `weixing card` writes the full one."""
     of = "the mean over all tokens" if pooling == "mean" else "the hidden state of [CLS]"
     return (
         "---\nlanguage: zh\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n---\n\n"

@@ -15,6 +15,7 @@ from weixing.files import sha256_of
 from weixing.formats.huggingface import read_folder
 from weixing.formats.huggingface_description import short_card, task_of
 from weixing.formats.naming import describe_model, find_model_folder, weights_sha256
+from weixing.formats.sentence_transformers import pooling_in, sentence_card
 from weixing.formats.source import Source
 from weixing.formats.tensorflow_h5 import H5_WEIGHTS
 from weixing.formats.weight_files import shard_names, weights_in
@@ -25,6 +26,7 @@ from weixing.tasks.results import Result
 from weixing.zoo import Shape, parse_shape
 
 QUESTION = "中国的首都是[MASK]京。"  # the one that the published cards ask
+SENTENCES = "sentence-similarity"  # what the hub calls the task of sentence vectors
 HERE = "."  # how examples name a model that has no hub id: they run in its folder
 
 
@@ -96,6 +98,7 @@ def gather(
         raise UserError(f"--model {model} is a shape", accepted="a model that was trained: a folder, a run, a hub id")
     folder = find_model_folder(model)
     source = read_folder(folder, any_head=True)
+    pooling = pooling_in(folder) if not source.bert.labels else None
     run = run_of(folder) if run is None else run
     training = Training(fine_tuning=read_fine_tuning(folder)) if run is None else read_training(run)
     if training.stages:
@@ -104,9 +107,9 @@ def gather(
         name=repository.partition("/")[2] if repository else describe_model(model).rpartition("/")[2],
         id=repository or (model.partition("@")[0] if is_hub_id(model) and not Path(model).exists() else HERE),
         folder=folder,
-        short_card=short_card(source.bert),
+        short_card=sentence_card(source.bert.shape, pooling) if pooling else short_card(source.bert),
         shape=source.bert.shape,
-        task=task_of(source.bert),
+        task=SENTENCES if pooling else task_of(source.bert),
         parameters=sum(parameter.numel() for parameter in source.bert.parameters()),
         weights=_sizes(folder),
         weights_file_sha256=weights_file_sha256(folder),

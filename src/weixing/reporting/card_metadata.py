@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from weixing.errors import UserError
-from weixing.reporting.card_facts import QUESTION, Facts
+from weixing.reporting.card_facts import QUESTION, SENTENCES, Facts
 from weixing.reporting.card_sections import own_entries
 from weixing.text.vocabulary import MASK
 from weixing.zoo import Shape
@@ -39,7 +39,7 @@ def metadata(facts: Facts) -> ModelCardData:
     data: dict[str, Any] = {
         "language": "zh",
         "license": facts.license,
-        "library_name": "transformers",
+        "library_name": "sentence-transformers" if facts.task == SENTENCES else "transformers",
         "pipeline_tag": facts.task,
         "tags": _tags(facts.shape),
         "datasets": facts.datasets or None,

@@ -4,7 +4,7 @@ Each text is written in both languages side by side, so that they say the same.
 """
 
 from weixing.recipes import RECIPES
-from weixing.reporting.card_facts import Facts
+from weixing.reporting.card_facts import SENTENCES, Facts
 from weixing.reporting.card_words import MISSING, counted, megabytes, one_of, percent
 from weixing.reporting.markdown import markdown_table
 from weixing.reporting.published import MEANS
@@ -49,6 +49,7 @@ def description(facts: Facts, language: Language) -> str:
             "以中文 BERT 编码器为底的序列标注模型",
             "A classifier of tokens on a Chinese BERT encoder",
         ),
+        SENTENCES: ("中文句向量模型：BERT 编码器加池化", "A Chinese BERT encoder with pooling, for sentence vectors"),
         "feature-extraction": ("中文 BERT 编码器（不带输出头）", "A Chinese BERT encoder without a head"),
     }
     kind_zh, kind_en = kinds[facts.task]

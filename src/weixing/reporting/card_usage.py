@@ -5,12 +5,12 @@ Each text is written in both languages side by side, so that they say the same.
 
 import pprint
 
-from weixing.reporting.card_facts import HERE, QUESTION, Facts
+from weixing.reporting.card_facts import HERE, QUESTION, SENTENCES, Facts
 from weixing.reporting.card_words import one_of
 from weixing.reporting.wording import Language
 
 TEXT = "输入任意文本内容"
-SENTENCE = "这家酒店的服务很周到"
+SENTENCE, OTHER_SENTENCE = "这家酒店的服务很周到", "酒店的人招呼得很好"
 
 
 def usage(facts: Facts, language: Language) -> str:
@@ -20,6 +20,7 @@ def usage(facts: Facts, language: Language) -> str:
         "fill-mask": [_fill_mask(facts, language), _features(facts, language)],
         "text-classification": [_classification(facts, language)],
         "token-classification": [_classification(facts, language)],
+        SENTENCES: [_sentences(facts, language)],
         "feature-extraction": [_features(facts, language)],
     }[facts.task]
     return "\n\n".join([*parts, _tensorflow(facts, language), _weixing(facts, language)])
@@ -64,6 +65,19 @@ inputs = tokenizer("{TEXT}", return_tensors="pt")
 with torch.no_grad():
     hidden = model(**inputs).last_hidden_state  # [1, T, {facts.shape.hidden}]: {each}
 vector = hidden.mean(dim=1)  # [1, {facts.shape.hidden}]: {sentence}'''
+    return f"{heading}\n\n{_python(code)}"
+
+
+def _sentences(facts: Facts, language: Language) -> str:
+    heading = one_of(
+        language, zh="### sentence-transformers：句向量", en="### Sentence vectors in sentence-transformers"
+    )
+    said = one_of(language, zh="第一句与其余各句的余弦相似度", en="cosines of the first sentence and the others")
+    code = f'''from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("{facts.id}")
+vectors = model.encode(["{TEXT}", "{SENTENCE}", "{OTHER_SENTENCE}"])  # [3, {facts.shape.hidden}]
+model.similarity(vectors[:1], vectors[1:])  # {said}'''
     return f"{heading}\n\n{_python(code)}"
 
 
@@ -117,6 +131,7 @@ def _weixing(facts: Facts, language: Language) -> str:
         "fill-mask": f'\nmodel.fill_mask("{QUESTION}", top_k=5)',
         "text-classification": f'\nmodel.classify(["{SENTENCE}"])',
     }.get(facts.task, "")
+    pooling = "" if facts.task == SENTENCES else ', pooling="mean"'
     array = one_of(
         language,
         zh=f"float32 数组 [文本数, {facts.shape.hidden}]",
@@ -125,7 +140,7 @@ def _weixing(facts: Facts, language: Language) -> str:
     code = f'''import weixing
 
 model = weixing.load("{facts.id}"){line}
-model.features(["{TEXT}"], pooling="mean")  # {array}'''
+model.features(["{TEXT}"]{pooling})  # {array}'''
     return f"{heading}\n\n{_python(code)}"
 
 

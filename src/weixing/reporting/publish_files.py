@@ -11,6 +11,7 @@ from weixing.errors import UserError
 from weixing.files import sha256_of
 from weixing.formats.convert import ONNX_WEIGHTS
 from weixing.formats.huggingface_description import CONFIG, TOKENIZER_CONFIG
+from weixing.formats.sentence_transformers import FILES as SENTENCE_FILES
 from weixing.formats.tensorflow_h5 import H5_WEIGHTS
 from weixing.formats.weight_files import IN_ORDER, shard_names
 from weixing.text.vocabulary import FILE_NAME, TOKENIZER
@@ -18,7 +19,7 @@ from weixing.text.vocabulary import FILE_NAME, TOKENIZER
 MODEL_FILES = frozenset(
     {
         *(CONFIG, FILE_NAME, TOKENIZER, TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json"),
-        *(*IN_ORDER, H5_WEIGHTS, ONNX_WEIGHTS),
+        *(*IN_ORDER, H5_WEIGHTS, ONNX_WEIGHTS, *SENTENCE_FILES),
         *("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt"),
     }
 )
