@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from weixing.data.shards import ShardSet
 from weixing.errors import RanksError, UserError
@@ -153,11 +154,14 @@ def train(
     return vars(done)
 
 
-def train_by_autograd(output: Path, **given: Any) -> dict[str, Any]:
-    """The same with the gradients that GPUs have."""
+def train_by_autograd(output: Path, *, compiled_by: Any = None, **given: Any) -> dict[str, Any]:
+    """The same with the gradients that GPUs have, compiled or not."""
+    loss: Any = masked_loss
+    if compiled_by:
+        loss = torch.compile(masked_loss, backend=compiled_by, fullgraph=True, dynamic=False)
 
     def by_autograd(model, precision, device, *, dropout, micro_batch_size, entries, compiled, ranks):  # type: ignore[no-untyped-def]
-        return ReplicatedGradients(model, precision, micro_batch_size, ranks, entries, masked_loss)
+        return ReplicatedGradients(model, precision, micro_batch_size, ranks, entries, loss)
 
     pretraining.make_gradients = by_autograd
     return train(output, **given)

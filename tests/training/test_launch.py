@@ -15,7 +15,8 @@ from tests.training.side_by_side import SECONDS, finish, free_port, start, train
 from weixing.data.prepare import prepare
 from weixing.text.vocabulary import Vocabulary
 from weixing.training import meeting, watch
-from weixing.training.checkpoints import list_checkpoints
+from weixing.training.checkpoint_files import list_checkpoints
+from weixing.training.checkpoints import Checkpoints
 from weixing.training.pretraining import Run
 from weixing.training.runlog import read_metrics
 
@@ -172,6 +173,29 @@ def test_a_signal_to_one_process_stops_all_of_them_at_one_step(tiny_shards, tmp_
     saved = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
     assert saved.name == f"step-{first['steps']:07d}"
     assert first["steps"] == second["steps"] >= 3
+
+
+def slow_to_save(output: Path, **options) -> dict:
+    """A checkpoint takes longer than a rank waits for one that never comes."""
+    save = Checkpoints.save
+
+    def slowly(self: Checkpoints, step: int, *arguments) -> None:
+        if step:
+            time.sleep(3)
+        save(self, step, *arguments)
+
+    Checkpoints.save = slowly
+    return train_in_haste(output, **options)
+
+
+def test_a_signal_waits_for_the_checkpoint_however_long_it_takes(tiny_shards, tmp_path):
+    sides = start(2, slow_to_save, tmp_path / "run", **given(tiny_shards, steps=100_000))
+    wait_for_steps(tmp_path / "run", 3)
+    for side in sides:
+        os.kill(side.process.pid, signal.SIGTERM)
+    first, second = (side.value for side in finish(sides))
+    assert first["stopped_by"] == second["stopped_by"] == signal.SIGTERM
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")[-1].name == f"step-{first['steps']:07d}"
 
 
 def test_a_signal_ends_a_process_that_waits_for_one_that_never_comes(tiny_shards, tmp_path):

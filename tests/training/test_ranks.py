@@ -39,6 +39,13 @@ def test_one_two_and_four_processes_have_the_same_losses(tiny_shards, tmp_path):
     assert json.loads((tmp_path / "4" / "run.json").read_text())["machine"]["ranks"] == 4
 
 
+def test_a_compiled_loss_within_distributed_data_parallel_gives_the_same(tiny_shards, tmp_path):
+    options = given(tiny_shards, steps=6, report_every=2, eval_data=None, model="1/64")
+    train(tmp_path / "1", **options)
+    run(2, train_by_autograd, tmp_path / "2", **options, compiled_by="aot_eager")
+    assert losses(tmp_path / "2") == pytest.approx(losses(tmp_path / "1"), rel=1e-5)
+
+
 def test_every_process_reads_its_own_rows_alone_which_make_up_the_updates_of_one_process(tiny_shards, tmp_path):
     steps = given(tiny_shards, steps=12, eval_data=None)
     whole = RowOrder(len(ShardSet(tiny_shards)), seed=7)

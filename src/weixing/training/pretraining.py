@@ -42,6 +42,7 @@ from weixing.training.sharding import Memory, empty, gathered, place, scatter, w
 from weixing.training.stopping import stop_request
 from weixing.training.unreached import fill_unreached
 from weixing.training.update import CapturedUpdate, Update
+from weixing.training.watch import SAVING
 
 Export = Callable[[MaskedLanguageModel, Vocabulary, Path], None]
 """Writes a finished model into a folder, verified; `weixing.formats`, which comes after this room, has such."""
@@ -213,7 +214,7 @@ class Run:
         self._settle()
         progress = {key: value for key, value in vars(self.done).items() if key != "step"}
         self._log.sync()
-        self.ranks.at(self.done.step, "saving")
+        self.ranks.at(self.done.step, SAVING)
         model, optimizers = gathered(self.model, self.optimizers, self.ranks)
         if self.ranks.first:
             self.checkpoints.save(self.done.step, model, optimizers, progress, self.device, self.done.best_step, urgent)

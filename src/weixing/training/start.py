@@ -170,7 +170,10 @@ def _to_begin(
 
 
 def _device(name: str | None, ranks: Ranks) -> torch.device:
-    return pick_device(name, ranks.local if ranks.count > 1 else None)
+    device = pick_device(name, ranks.local if ranks.count > 1 else None)
+    if device.type == "cuda" and ranks.count > 1:
+        torch.cuda.set_device(device)  # NCCL takes the current one
+    return device
 
 
 def _require_rows_for(settings: Settings, ranks: Ranks) -> None:

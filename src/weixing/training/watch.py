@@ -30,7 +30,7 @@ LIFELESS_SECONDS = 4.0  # without a beat
 SIGNAL_SECONDS = 8.0  # from a signal to the end, whatever the others do
 FIRST_NOTE_SECONDS = 30.0
 GRACE_SECONDS = 2.0  # from the end of another rank, of which torch tells most often, but not always
-WAITING = "waiting for the others"
+WAITING, SAVING = "waiting for the others", "saving"
 ENDED = "ended"
 GO_ON = "The run can go on from its last checkpoint with --resume."
 
@@ -64,7 +64,7 @@ class Watch:
         # A connection is one thread's at a time.
         self._talks, self._asks = store.clone(), store.clone()  # type: ignore[attr-defined]  # the stubs lack it
         for own in (self._talks, self._asks):
-            own.set_timeout(timedelta(seconds=max(5.0, stall_seconds)))
+            own.set_timeout(timedelta(seconds=5))
         self._state = (0, 0, "starting")  # moves, step, what it does
         now = time.monotonic()
         self._seen = [Seen(-1, 0, 0, "starting", now, now) for _ in hosts]
@@ -138,7 +138,8 @@ class Watch:
     def _tell(self, said: str) -> str:
         """Leave the reason for the end where all will read it; the reason that was there first."""
         with suppress(DistError, RuntimeError):
-            return self._asks.compare_set(ENDED, "", said).decode()
+            if time.monotonic() - self._heard < LIFELESS_SECONDS:  # one that is cut off waits long for an answer
+                return self._asks.compare_set(ENDED, "", said).decode()
         return said
 
     def _talk(self) -> None:
@@ -174,7 +175,7 @@ class Watch:
             still = now - max(seen.moved for seen in self._seen)
             if self._ended and now - self._ended_at > GRACE_SECONDS:  # and still this rank waits
                 self._end(self._ended, 1)
-            elif asked and now - asked[1] > SIGNAL_SECONDS and self._state[2] == WAITING:
+            elif asked and now - asked[1] > SIGNAL_SECONDS and self._state[2] == WAITING and not self._saving():
                 name = signal.Signals(asked[0]).name
                 said = f"{self._name(self.rank)} got {name} while it waited. {self._standing()} {GO_ON}"
                 self._end(self._tell(said), 128 + asked[0])
@@ -187,6 +188,11 @@ class Watch:
                 noted = True
             else:
                 noted = False
+
+    def _saving(self) -> bool:
+        """Whether another rank writes the checkpoint that is waited for."""
+        silent = self._silent()
+        return any(self._seen[rank].doing == SAVING for rank in self._others if rank not in silent)
 
     def _silent(self) -> list[int]:
         """Ranks without a sign of life; where the store is, if it does not answer."""
