@@ -12,7 +12,7 @@ SOAK := .venv-soak
 FRAMEWORKS := tests/frameworks
 MEASURED := bench/results/formats.jsonl
 
-.PHONY: help demo test test-formats test-grid test-ray test-hosts test-tf test-keras formats bench check-demo soak lint format clean
+.PHONY: help demo test test-formats test-grid test-ray chaos test-hosts test-tf test-keras formats bench check-demo soak lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,6 +53,9 @@ $(KERAS)/.installed: $(FRAMEWORKS)/requirements-keras.txt $(VENV)/bin/python
 
 test-grid: $(INSTALLED_DEV)  ## a grid that is killed and stopped at every turn (2 minutes)
 	$(BIN)/python -m pytest tests/tasks/check_grid.py
+
+chaos: $(INSTALLED_DEV)  ## faults (kills, full disks, cut network, damaged files) and what comes of them (40 minutes; best as root)
+	$(BIN)/python -m tests.acceptance.chaos
 
 test-ray: $(INSTALLED_DEV)  ## a grid on a Ray cluster that loses a machine (installs Ray in .venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'

@@ -27,7 +27,8 @@ def require_new(path: Path, overwrite: bool = False, folder: bool = True) -> Non
 
     Args:
         overwrite: whether an output that exists may be replaced.
-        folder: whether the output is a folder; else it is a file. An empty folder counts as none.
+        folder: whether the output is a folder; else it is a file. An empty folder counts as none,
+            and so does one that holds what killed processes left half made, and nothing else.
 
     Raises:
         UserError: the output exists and `overwrite` is false, or is in a store; a folder that is no output of this
@@ -39,7 +40,7 @@ def require_new(path: Path, overwrite: bool = False, folder: bool = True) -> Non
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise UserError("this is not a folder", where=above, accepted=f"a folder to hold the {kind} {path.name}")
-    if not path.exists() or (folder and path.is_dir() and not any(path.iterdir())):
+    if not path.exists() or (folder and path.is_dir() and all(map(_is_half_made, path.iterdir()))):
         return
     if not (path.is_dir() if folder else path.is_file()):
         raise UserError(f"this is {'a folder' if path.is_dir() else 'a file'}", where=path, accepted=f"a {kind} name")
@@ -143,15 +144,15 @@ def sha256_of(path: Path) -> str:
 
 def half_made(folder: Path) -> list[str]:
     """Names of the outputs in `folder` that a process which was killed left unfinished."""
-    matches = (_HALF_MADE.fullmatch(entry.name) for entry in folder.iterdir())
-    return sorted(match[1] for match in matches if match and not _runs(int(match[2])))
+    matches = (_HALF_MADE.fullmatch(entry.name) for entry in folder.iterdir() if _is_half_made(entry))
+    return sorted(match[1] for match in matches if match)
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Remove what processes that were killed left half made in `folder`: of the output `name`, or of any."""
     for entry in list(folder.iterdir()):
         match = _HALF_MADE.fullmatch(entry.name)
-        if match and name in (None, match[1]) and not _runs(int(match[2])):
+        if match and name in (None, match[1]) and _is_half_made(entry):
             with suppress(
                 OSError
             ):  # another process removes it as well, or a child of the killed one still writes there
@@ -163,6 +164,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _is_half_made(path: Path) -> bool:
+    match = _HALF_MADE.fullmatch(path.name)
+    return match is not None and not _runs(int(match[2]))
 
 
 def _runs(process: int) -> bool:

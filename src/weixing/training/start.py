@@ -22,6 +22,7 @@ from weixing.training.facts import facts_of
 from weixing.training.pretraining import Export, Pretrained, Run
 from weixing.training.ranks import Ranks, joined
 from weixing.training.record import begun_by_this_launch, note_end, note_resumption, write_run_record
+from weixing.training.runlog import read_metrics
 from weixing.training.settings import Settings, new_settings, resumed_settings
 from weixing.training.sharding import NOTHING_SAVED, Memory, require_possible
 from weixing.training.tensorboard import require_tensorboard, wants_event_files
@@ -75,7 +76,7 @@ def pretrain(
         if restarted and not ranks.by_first(lambda: list_checkpoints(output / "checkpoints")):
             restarted, overwrite = False, True  # nothing was lost
         if resume or restarted:
-            parts = _to_resume(given, output, device_name, ranks, memory)
+            parts = _to_resume(given, output, load, device_name, ranks, memory)
         else:
             parts = _to_begin(given, output, load, device_name, overwrite, ranks, memory)
         try:
@@ -109,9 +110,15 @@ class _Parts:
     device: torch.device
 
 
-def _to_resume(given: dict[str, Any], output: Path, device_name: str | None, ranks: Ranks, memory: Memory) -> _Parts:
-    """Rank 0 alone reads the run folder, and notes in it that the run is resumed."""
+def _to_resume(
+    given: dict[str, Any], output: Path, load: Load, device_name: str | None, ranks: Ranks, memory: Memory
+) -> _Parts:
+    """Rank 0 alone reads the run folder, and notes in it that the run is resumed.
+
+    A run that was killed before its first checkpoint, and so before its first report, begins as it began.
+    """
     settings = ranks.by_first(lambda: resumed_settings(output, given))
+    saved = ranks.by_first(lambda: bool(list_checkpoints(output / "checkpoints")))
 
     def prepare() -> _Parts:
         shards, held_out = _open(settings.data, "--data"), _open_held_out(settings.eval_data)
@@ -119,10 +126,11 @@ def _to_resume(given: dict[str, Any], output: Path, device_name: str | None, ran
         if hashes != (settings.data_sha256, settings.eval_data_sha256):
             raise UserError("these are not the shards that the run began with", where=settings.data)
         _require_rows_for(settings, ranks)
-        return _Parts(settings, MaskedLanguageModel(settings.shape), shards, held_out, _device(device_name, ranks))
+        model = MaskedLanguageModel(settings.shape) if saved else _first_model(settings, load)
+        return _Parts(settings, model, shards, held_out, _device(device_name, ranks))
 
     def note(device: torch.device) -> None:
-        if not list_checkpoints(output / "checkpoints"):
+        if not saved and read_metrics(output):
             raise UserError(
                 "this run has no checkpoint to go on from", where=output, action="Start it again with --overwrite"
             )
@@ -210,9 +218,19 @@ def _new(
     if not given["--model"]:
         raise UserError("no model named", action="Give --model L/H (say 2/128), or --init MODEL to go on from one")
     settings = new_settings(given, shards, held_out, _shape(given["--model"], shards), precision)
+    return _first_model(settings, load), settings
+
+
+def _first_model(settings: Settings, load: Load) -> MaskedLanguageModel:
+    """With the weights that a run of these settings begins with."""
+    if settings.init:
+        model, _ = load(settings.init)
+        if model.encoder.shape != settings.shape:
+            raise UserError("this is no longer the model that the run was to start from", where=settings.init)
+        return model
     model = MaskedLanguageModel(settings.shape)
     initialise(model, settings.recipe.initialisation, settings.seed)
-    return model, settings
+    return model
 
 
 def _shape(name: str, shards: ShardSet) -> Shape:
