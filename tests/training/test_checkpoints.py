@@ -34,7 +34,7 @@ def model_of(run: Path) -> bytes:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_core():
-    """Runs are the same bit for bit on one core; on two this file alone has seen them differ, which is to be found out."""
+    """Runs are the same bit for bit on one core; on two this file has seen them differ, to be found out."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
