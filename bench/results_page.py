@@ -35,8 +35,20 @@ def collect(work: Path) -> None:
         shutil.copy(work / run / "metrics.jsonl", DATA / run)
         text = (work / run / "run.json").read_text(encoding="utf-8")
         (DATA / run / "run.json").write_text(text.replace(f"{work}/", ""), encoding="utf-8")
-    lines = [file.read_text(encoding="utf-8") for file in sorted((work / "grids").glob("*/results.jsonl"))]
-    (DATA / "finetune.jsonl").write_text("".join(lines), encoding="utf-8")
+    new = [line for file in sorted((work / "grids").glob("*/results.jsonl")) for line in _lines(file)]
+    again = {_of(line) for line in new}
+    kept = [line for line in _lines(DATA / "finetune.jsonl") if _of(line) not in again]
+    (DATA / "finetune.jsonl").write_text("".join(kept + new), encoding="utf-8")
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def _of(line: str) -> tuple[str, str]:
+    """Model and task of a line: grids are made over several sittings, and each replaces what it is anew."""
+    result = json.loads(line)
+    return result["model"], result["task"]
 
 
 def reports(run: str, key: str) -> list[dict[str, Any]]:
