@@ -12,9 +12,12 @@ from weixing.text.vocabulary import Vocabulary
 HANZI = "".join(chr(0x4E00 + 37 * number) for number in range(300))
 
 
-@pytest.fixture(autouse=True)
-def one_thread_a_worker() -> None:
-    """Tests run side by side; each computes with one thread."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Tests run side by side; each computes with one thread, and so do fixtures of a module, which come first.
+
+    Not a fixture: one of a function is made after those of a module, whose runs would have other sums.
+    """
     torch.set_num_threads(1)
 
 

@@ -32,15 +32,6 @@ def model_of(run: Path) -> bytes:
     return (run / "model" / "model.safetensors").read_bytes()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_core():
-    """Runs are the same bit for bit on one core; on two this file has seen them differ, to be found out."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def whole(tiny_shards, tmp_path_factory) -> Path:
     """A finished run that nothing happened to: checkpoints at 4, 8 and 12."""
