@@ -61,7 +61,7 @@ class Recipe:
     decay_share: float
     gradient_clip: float | None
     dropout: float
-    initialisation: Literal["bert", "uer"]
+    initialisation: Literal["bert", "uer", "neighbours"]
     masking_rate: float
     masking_unit: MaskingUnit
     isolate_documents: bool
@@ -132,7 +132,7 @@ WEIXING_STAGE_1 = Recipe(
     decay_share=0.4,
     gradient_clip=1.0,
     dropout=0.0,
-    initialisation="bert",
+    initialisation="neighbours",
     masking_rate=0.15,
     masking_unit="token",
     isolate_documents=True,

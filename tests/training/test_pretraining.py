@@ -159,6 +159,13 @@ def test_entries_that_no_row_holds_end_as_rare_ones_unless_the_recipe_trains_the
         assert as_rare.all() if recipe == "weixing" else not as_rare.all()
 
 
+def test_a_fresh_model_begins_at_the_frequencies_of_its_rows(tiny_shards, tmp_path):
+    train(tiny_shards, tmp_path / "run", model="2/64", steps=1, batch_size=4)
+    bias = load_file(tmp_path / "run" / "checkpoints" / "step-0000000" / "weights.safetensors")["head.bias"]
+    counts = torch.from_numpy(reach_of(ShardSet(tiny_shards)).counts)
+    assert torch.equal(bias.argsort(stable=True), counts.argsort(stable=True))
+
+
 @pytest.mark.parametrize("recipe", ["weixing", "uer"])
 def test_on_two_cores_a_run_can_be_repeated_and_resumed_bit_for_bit(tiny_shards, tmp_path, monkeypatch, recipe):
     torch.set_num_threads(2)

@@ -63,7 +63,11 @@ def test_a_model_cut_among_processes_trains_as_a_whole_one(tiny_shards, tmp_path
     for whole, cut in (saved, models):
         assert whole.keys() == cut.keys()
         for name, value in whole.items():
-            torch.testing.assert_close(cut[name], value, rtol=0, atol=1e-4, msg=name)
+            matters = torch.ones(len(value), dtype=torch.bool)
+            if name.endswith("query_key_value.bias"):
+                # A bias of keys changes no probability: its gradient is rounding, of which AdamW makes whole steps.
+                matters[len(value) // 3 : 2 * len(value) // 3] = False
+            torch.testing.assert_close(cut[name][matters], value[matters], rtol=0, atol=1e-4, msg=name)
 
 
 def test_a_run_that_is_killed_goes_on_on_another_number_of_processes(tiny_shards, tmp_path):

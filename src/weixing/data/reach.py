@@ -20,10 +20,12 @@ class Reach:
     Attributes:
         entries: int64, ascending: ids that occur in the rows, and the special tokens.
         rarest: int64: the ordinary ones of them that occur least, at most RAREST.
+        counts: int64 [V]: how often each entry occurs; 0 for special tokens, which are never predicted.
     """
 
     entries: np.ndarray
     rarest: np.ndarray
+    counts: np.ndarray
 
 
 def reach_of(
@@ -49,7 +51,8 @@ def reach_of(
     if not len(ordinary):
         raise UserError("no row holds any token but special ones", where=shards.folder, accepted="rows of text")
     rarest = ordinary[np.argsort(counts[ordinary], kind="stable")[:RAREST]]
-    return Reach(np.union1d(ordinary, special), rarest)
+    counts[special] = 0
+    return Reach(np.union1d(ordinary, special), rarest, counts)
 
 
 @compiled

@@ -22,6 +22,7 @@ from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.model.compiled.workers import one_thread
 from weixing.model.heads import MaskedLanguageModel
+from weixing.model.initialisation import begin_with_frequencies
 from weixing.progress import Progress, say
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.ahead import ReadAhead
@@ -89,11 +90,13 @@ class Run:
         self.settings, self.recipe, self.output, self.device = settings, recipe, output, device
         self.export = export
         self.vocabulary, self.sequence_length = shards.vocabulary, shards.manifest.sequence_length
-        self.model = place(model, device, memory, ranks)
         # What a model that goes on knows of other entries is left alone: `--init` keeps the whole vocabulary in play.
         self.reach: Reach | None = None
         if recipe.reached_only and not settings.init:
             self.reach = reach_of(shards, ranks.share(len(shards)), ranks.add_up)
+            if recipe.initialisation == "neighbours":
+                begin_with_frequencies(model.head.bias, torch.from_numpy(self.reach.counts))
+        self.model = place(model, device, memory, ranks)
         self.gradients = make_gradients(
             self.model, settings.precision, device, dropout=recipe.dropout,
             micro_batch_size=settings.micro_batch_size, entries=self.reach.entries if self.reach else None,
