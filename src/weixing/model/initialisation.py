@@ -50,7 +50,7 @@ def _look_at_neighbours(encoder: Encoder, generator: torch.Generator) -> None:
     """Position vectors of sines, and a first layer whose heads look 1 to the left, 1 to the right, 2 to the left, …
 
     A head of U units compares position vectors p of U/2 frequencies ω, of which the query's is rotated by its distance
-    d: q(i)·k(j) = Σ cos ω(i + d - j), which is largest at j = i + d (Vaswani et al. 2017, section 3.5, for the vectors).
+    d: q(i)·k(j) = Σ cos ω(i + d - j), which is largest at j = i + d (vectors: Vaswani et al. 2017, section 3.5).
     Values and output are orthogonal, so that what a head finds arrives whole.
     """
     H, units = encoder.shape.hidden, encoder.shape.head_units
