@@ -1,12 +1,12 @@
 """How fresh weights begin. Seeded by a generator of its own: the global random state is neither read nor moved."""
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from weixing.model.encoder import Encoder
+from weixing.model.encoder import Encoder, Layer
 
 Scheme = Literal["bert", "uer", "neighbours"]
 
@@ -67,7 +67,7 @@ def _look_at_neighbours(encoder: Encoder, generator: torch.Generator) -> None:
     size = math.sqrt(2 * STANDARD_DEVIATION**2 + POSITION_AMPLITUDE**2 * pairs / H)
     # At the distance a head looks at, Σ cos is the number of pairs; scores are divided by √units.
     gain = math.sqrt(NEIGHBOUR_SCORE * math.sqrt(units) / pairs) * size / POSITION_AMPLITUDE
-    attention = encoder.layers[0].attention
+    attention = cast(Layer, encoder.layers[0]).attention
     for head in range(H // units):
         distance = (1 + head // 2) * (1 if head % 2 else -1)
         cosines, sines = (frequencies * distance).cos(), (frequencies * distance).sin()
