@@ -1,9 +1,10 @@
 """Files that appear whole or not at all: write beside, fsync, rename. Every output of the project goes through here.
 
 Raises UserError where an output exists and may not be overwritten; lets OSError (a full disk) through after
-removing what was half made.
+removing what was half made, or keeping it where the work can be gone on with.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from weixing.errors import UserError
+from weixing.progress import say
 
 MARKERS = ("run.json", "manifest.json", "config.json", "results.jsonl", "demo.json", "state.pt", "uer_config.json")
 """A folder that holds one of these is an output of this project: run, shards, model, results, demo, checkpoint."""
@@ -77,9 +79,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         yield beside
-        _fsync(beside)
+        fsync(beside)
         os.replace(beside, path)
-        _fsync(path.parent)
+        fsync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -102,18 +104,80 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     beside.mkdir()
     try:
         yield beside
-        for file in sorted(beside.rglob("*")):
-            _fsync(file)
-        if path.exists():
-            old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
-            os.replace(path, old)
-            os.replace(beside, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(beside, path)
-        _fsync(path.parent)
+        _put_in_place(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def resumable_folder(path: Path, progress: str, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
+    """As `atomic_folder`, for work that can be gone on with: what a failure leaves is kept in ``.NAME.partial``.
+
+    Kept is a folder in which the file `progress` says how far the work is; any other is removed. The folder that is
+    yielded holds what was kept before if `resume`, else nothing; `progress` is to be removed before success.
+
+    Args:
+        path: the output.
+        progress: name of that file.
+        overwrite: whether an output that exists may be replaced.
+        resume: whether to go on with what was kept; without it that is replaced, with a note.
+
+    Raises:
+        UserError: as `require_new`; or another process works on the same output now.
+    """
+    require_new(path, overwrite)
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
+    beside = path.with_name(f".{path.name}.partial")
+    beside.mkdir(exist_ok=True)
+    with _held(beside):
+        kept = (beside / progress).exists()
+        if kept and not resume:
+            say(f"note: {beside} holds a part of this output; it is begun anew (--resume would go on with it)")
+        if not (kept and resume):
+            for entry in beside.iterdir():
+                _remove(entry)
+        try:
+            yield beside
+            _put_in_place(beside, path)
+        finally:
+            if (beside / progress).exists():
+                say(f"note: what is done is kept in {beside}; the same command with --resume goes on from there")
+            else:
+                shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """A lock that ends with this process, however it ends; where a disk has no locks, none."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(
+            "another process is making this output now", where=folder, action="Wait for it, or name another output"
+        ) from None
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(beside: Path, path: Path) -> None:
+    for file in sorted(beside.rglob("*")):
+        fsync(file)
+    if path.exists():
+        old = path.with_name(f".{path.name}.replaced-{os.getpid()}")
+        os.replace(path, old)
+        os.replace(beside, path)
+        shutil.rmtree(old)
+    else:
+        os.replace(beside, path)
+    fsync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -181,7 +245,8 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Return when what was written to a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

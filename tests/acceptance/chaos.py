@@ -51,6 +51,7 @@ class Tested(NamedTuple):
     tests: tuple[str, ...]
 
 
+_RESUMED = "tests/data/test_prepare_resumed.py::"
 _GRID, _LONG_GRID = "tests/tasks/test_killed_grid.py::", "tests/tasks/check_grid.py::"
 _RANKS, _LAUNCH, _HOSTS = (f"tests/training/{name}.py::" for name in ("test_ranks", "test_launch", "check_elastic"))
 FAULTS: tuple[Tried | Tested, ...] = (
@@ -67,7 +68,17 @@ FAULTS: tuple[Tried | Tested, ...] = (
     Tried("pretrain: run.json is damaged or missing", faults.damaged_run_record),
     Tried("pretrain: the last report is half written", faults.cut_report),
     Tried("prepare: SIGKILL at a random moment", faults.prepare_killed, 10),
+    Tried("prepare: SIGKILL at a random moment, then resumed", faults.prepare_resumed, 10),
     Tried("prepare: the disk is full", faults.prepare_full_disk, root=True),
+    Tested("prepare: the disk is full, then resumed", SAME, (
+        _RESUMED + "test_a_full_disk_loses_nothing_that_was_saved",
+        _RESUMED + "test_a_full_disk_as_progress_is_saved_ends_it_and_loses_nothing",
+    )),
+    Tested("prepare: a corpus file is damaged, changed or gone, then resumed", SAME, (
+        _RESUMED + "test_a_damaged_compressed_file_is_named_with_its_byte_and_goes_on_once_it_is_mended",
+        _RESUMED + "test_a_file_changed_where_it_had_been_read_is_prepared_anew_from_its_beginning",
+        _RESUMED + "test_a_corpus_file_that_vanishes_is_named_and_it_goes_on_once_it_is_back",
+    )),
     Tested("finetune, a grid: killed at random moments, between any two outputs, with two processes", SAME, (
         _GRID + "test_killed_at_three_moments_it_leaves_the_same_as_one_that_was_not",
         _LONG_GRID + "test_killed_between_any_two_outputs_it_leaves_the_same",

@@ -26,6 +26,8 @@ from tests.acceptance.chaos_lab import (
     require_error,
     small_disk,
 )
+from weixing.data import record
+from weixing.text import corpus
 from weixing.training.checkpoint_files import check_files, list_checkpoints
 
 SAME, ERROR = "same result", "clear error"
@@ -265,6 +267,30 @@ def prepare_killed(lab: Lab, chance: random.Random, times: int) -> Outcomes:
             raise Failed("other shards, or something half made beside them")
         times -= 1
         yield SAME
+
+
+def prepare_resumed(lab: Lab, chance: random.Random, times: int) -> Outcomes:
+    command = ["prepare", lab.long_corpus, "--seq-length", "64", "--workers", "2", "--deduplicate", "exact", "--out"]
+    whole, out = lab.new("prepared"), lab.folder / "resumed"
+    seconds = expect(lab.do(*command, whole, before=_save_often), 0).seconds
+    for _ in range(20 * times):
+        lab.new("resumed")
+        child = lab.start(*command, out, before=_save_often)
+        time.sleep(chance.uniform(0, seconds))
+        child.send(signal.SIGKILL)
+        if child.ended().code != -signal.SIGKILL or not (lab.folder / ".resumed.partial" / "progress.json").exists():
+            continue  # it was done, or had saved nothing
+        expect(lab.do(*command, out, "--resume", before=_save_often), 0)
+        if content(out) != content(whole) or list(lab.folder.glob(".resumed*")):
+            raise Failed("other shards, or something half made beside them")
+        yield SAME
+        if not (times := times - 1):
+            return
+    raise Failed("nothing was saved at any kill")
+
+
+def _save_often() -> None:
+    record.SAVE_SECONDS, corpus.BLOCK_BYTES = 0, 50_000
 
 
 def prepare_full_disk(lab: Lab, chance: random.Random, times: int) -> Outcomes:

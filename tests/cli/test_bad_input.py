@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 
 from weixing.cli.main import run
-from weixing.data import shards
+from weixing.data import shard_writer
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_a_disk_that_fills_up_with_shards(work, capsys, tiny_vocabulary, monkeyp
     """ENOSPC comes from the stream of `prepare`'s shard files, at once or in their midst."""
     prepare_tiny(work, tiny_vocabulary, "一二三四五六七八九十\n" * 30_000)
     capsys.readouterr()
-    monkeypatch.setattr(shards, "open", partial(open_on_full_disk, room), raising=False)
+    monkeypatch.setattr(shard_writer, "open", partial(open_on_full_disk, room), raising=False)
     message = refused(work, capsys, "prepare", "tiny.txt", "--out", "out", "--vocab", "tiny_vocab.txt")
     assert "no space left" in message
 

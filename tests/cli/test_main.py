@@ -90,7 +90,7 @@ def test_a_signal_to_prepare_and_its_workers_leaves_nothing_and_says_nothing(tmp
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while sum(file.stat().st_size for file in tmp_path.glob(".out.writing-*/*")) < 10_000_000:  # both are at work
+    while sum(file.stat().st_size for file in tmp_path.glob(".out.partial/*")) < 10_000_000:  # both are at work
         assert time.monotonic() < deadline
         time.sleep(0.02)
     send = os.killpg if number == signal.SIGINT else os.kill  # Ctrl-C reaches the workers too

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from weixing.data.prepare import prepare
-from weixing.data.shards import ShardSet, ShardWriter
+from weixing.data.shard_writer import ShardWriter
+from weixing.data.shards import ShardSet
 from weixing.data.words import WordBorders
 from weixing.errors import UserError
 from weixing.files import sha256_of

@@ -108,8 +108,8 @@ def _of_the_machine(error: Exception) -> str | None:
     if _disk_is_full(error):
         where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return (
-            f"no space left on the disk{where}. No half-made output was left; a run can --resume from its last "
-            "checkpoint. Free some space, then repeat."
+            f"no space left on the disk{where}. No half-made output has its name; what was saved before can be gone on "
+            "with: --resume. Free some space, then repeat."
         )
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}."

@@ -46,6 +46,7 @@ def run(
         bool, typer.Option("--from-uer", help="Read .pt datasets of UER-py's mlm processor; needs their --vocab.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped or killed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Text → token shards: memory-mapped uint16 rows with a manifest.
@@ -72,7 +73,7 @@ def run(
             "--documents": documents, "--whole-words": whole_words, "--workers": workers is not None,
             "--layout packed": layout == "packed", "--normalize": normalize, "--min-chars": min_chars is not None,
             "--max-chars": max_chars is not None, "--chinese-share": chinese_share is not None,
-            "--deduplicate": deduplicate, "--exclude": exclude,
+            "--deduplicate": deduplicate, "--exclude": exclude, "--resume": resume,
         }  # fmt: skip
         if pointless := [option for option, value in decided.items() if value]:
             raise UserError(
@@ -99,6 +100,7 @@ def run(
             workers=1 if workers is None else workers,
             cleaning=Cleaning(normalize, min_chars, max_chars, chinese_share, grams, files, deduplicate),
             overwrite=overwrite,
+            resume=resume,
         )
     if as_json:
         result = asdict(done)

@@ -50,9 +50,14 @@ def _essence(text: str) -> np.ndarray:
 
 
 class Seen:
-    """The documents so far, by their keys."""
+    """The documents so far, by their keys.
+
+    Attributes:
+        key: what a key is.
+    """
 
     def __init__(self, deduplicate: Deduplicate) -> None:
+        self.key = np.dtype((np.uint64, 2) if deduplicate == "exact" else (np.uint32, PERMUTATIONS))
         self._exact: set[bytes] | None = set() if deduplicate == "exact" else None
         if deduplicate == "near":
             self._near = _datasketch().MinHashLSH(num_perm=PERMUTATIONS, params=BANDS)
@@ -62,6 +67,14 @@ class Seen:
         """Which of these documents were not seen before, those before it in `keys` included: bool [documents]."""
         return np.array([self._add(key) for key in keys], np.bool_)
 
+    def go_on(self, keys: np.ndarray) -> None:
+        """Be as one that found these documents new, and no others."""
+        for key in keys:
+            if self._exact is not None:
+                self._exact.add(key.tobytes())
+            else:
+                self._remember(key, _minhash(key))
+
     def _add(self, key: np.ndarray) -> bool:
         if self._exact is not None:
             known = len(self._exact)
@@ -70,9 +83,12 @@ class Seen:
         minhash = _minhash(key)
         if any((self._rows[other] == key).mean() >= NEAR for other in self._near.query(minhash)):
             return False
+        self._remember(key, minhash)
+        return True
+
+    def _remember(self, key: np.ndarray, minhash: Any) -> None:
         self._near.insert(len(self._rows), minhash)
         self._rows.append(key)
-        return True
 
 
 def _minhash(values: np.ndarray | None = None) -> Any:

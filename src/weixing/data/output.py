@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from weixing.data.shards import FORMAT_VERSION, MANIFEST, Manifest, ShardWriter
+from weixing.data.shard_writer import ShardWriter
+from weixing.data.shards import FORMAT_VERSION, MANIFEST, Manifest, Shard
 from weixing.errors import UserError
 from weixing.files import atomic_folder, write_json
 from weixing.recipes import Layout
@@ -19,7 +20,8 @@ from weixing.text.vocabulary import Vocabulary
 class Prepared:
     """What a preparation did. `tokens` are positions without padding; `seconds_tokenizing` sums over the workers.
 
-    `left_out` counts the documents that cleaning left out, by reason.
+    Times are of this process alone, all else is of the whole preparation, resumed or not. `left_out` counts the
+    documents that cleaning left out, by reason.
     """
 
     documents: int
@@ -52,6 +54,20 @@ class ShardFolder:
     def rows(self) -> int:
         """Rows so far."""
         return self._writer.rows
+
+    @property
+    def shards(self) -> list[Shard]:
+        """Those that are finished."""
+        return list(self._writer.shards)
+
+    def flush(self) -> list[Path]:
+        """Hand everything written to the system; the files of the shard that is not finished."""
+        return self._writer.flush()
+
+    def go_on(self, rows: int, tokens: int, shards: Sequence[Shard]) -> None:
+        """Be as after the first `rows`, of `tokens`, in a folder that was written into before (`ShardWriter.go_on`)."""
+        self._writer.go_on(rows, shards)
+        self.tokens = tokens
 
     def write(self, ids: np.ndarray, continues_word: np.ndarray | None = None) -> None:
         """Append rows, [rows, sequence_length] uint16, with their bool word flags of the same shape."""

@@ -64,6 +64,15 @@ class RowPacker:
         self._row[:] = rows[count]
         return rows[:count]
 
+    def waiting(self) -> np.ndarray:
+        """The values, specials among them, of the row that is not full yet."""
+        return self._row[: self._filled].copy()
+
+    def go_on(self, waiting: np.ndarray) -> None:
+        """Be as a packer that had these values `waiting`."""
+        self._row[: len(waiting)] = waiting
+        self._filled = len(waiting)
+
     def finish(self) -> np.ndarray:
         """The last, partly filled row, padded: [0 or 1, sequence_length]. The packer is empty afterwards."""
         row = self._row.copy()

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from weixing.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-SHARD_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -73,73 +72,6 @@ class Manifest:
         identity = {**asdict(self), "sources": None}
         del identity["cleaning"]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-class ShardWriter:
-    """Writes rows into the shards of a folder that the caller has made (see `weixing.files.atomic_folder`).
-
-    Args:
-        folder: where the shards go.
-        sequence_length: positions a row.
-        words: whether whole-word borders come with the rows.
-        shard_bytes: size after which a new shard begins.
-    """
-
-    def __init__(self, folder: Path, sequence_length: int, *, words: bool, shard_bytes: int = SHARD_BYTES) -> None:
-        self.folder, self.sequence_length, self.words = folder, sequence_length, words
-        self.rows = 0
-        self._rows_a_shard = max(1, shard_bytes // (2 * sequence_length))
-        self._shards: list[Shard] = []
-        self._open: list[tuple[BinaryIO, str]] = []
-        self._hashes: list[hashlib._Hash] = []
-        self._rows_here = 0
-
-    def write(self, rows: np.ndarray, continues_word: np.ndarray | None = None) -> None:
-        """Append rows, [rows, sequence_length] uint16, with their bool word flags of the same shape."""
-        while len(rows):
-            if not self._open:
-                self._begin()
-            taken = min(len(rows), self._rows_a_shard - self._rows_here)
-            parts = [np.ascontiguousarray(rows[:taken], "<u2").data.cast("B")]
-            if continues_word is not None:
-                parts.append(np.packbits(continues_word[:taken], axis=1).data.cast("B"))
-                continues_word = continues_word[taken:]
-            for (stream, _), digest, part in zip(self._open, self._hashes, parts, strict=True):
-                stream.write(part)
-                digest.update(part)
-            rows = rows[taken:]
-            self._rows_here += taken
-            self.rows += taken
-            if self._rows_here == self._rows_a_shard:
-                self._end()
-
-    def close(self) -> tuple[Shard, ...]:
-        """Finish the last shard and return all of them."""
-        self._end()
-        return tuple(self._shards)
-
-    def abandon(self) -> None:
-        """Close the open files without finishing; for a caller that failed."""
-        for stream, _ in self._open:
-            stream.close()
-        self._open = []
-
-    def _begin(self) -> None:
-        number = len(self._shards)
-        names = [f"rows-{number:05d}.bin"] + ([f"words-{number:05d}.bin"] if self.words else [])
-        self._open = [(open(self.folder / name, "wb"), name) for name in names]  # noqa: SIM115  # closed in _end
-        self._hashes = [hashlib.sha256() for _ in names]
-        self._rows_here = 0
-
-    def _end(self) -> None:
-        if not self._open:
-            return
-        for stream, _ in self._open:
-            stream.close()
-        described = [(name, digest.hexdigest()) for (_, name), digest in zip(self._open, self._hashes, strict=True)]
-        words = described[1] if self.words else (None, None)
-        self._shards.append(Shard(self._rows_here, *described[0], *words))
-        self._open = []
 
 
 class ShardSet:

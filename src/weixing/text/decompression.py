@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from weixing.errors import UserError
-from weixing.storage import reaching
+from weixing.storage import is_remote, reaching
 
 _ZSTANDARD_BYTES = 1 << 13  # compressed: what comes of them at once may be a hundred times as much
 
@@ -25,7 +25,7 @@ def pieces(file: Path, size: int) -> Iterator[tuple[bytes, int]]:
         size: of a piece, about. Not empty.
 
     Raises:
-        UserError: it cannot be opened, or its compressed data is damaged.
+        UserError: it cannot be opened or read, or its compressed data is damaged; with the byte that reading came to.
     """
     try:
         with reaching(file):
@@ -37,7 +37,17 @@ def pieces(file: Path, size: int) -> Iterator[tuple[bytes, int]]:
             for piece in _decompressed(disk, file, size):
                 yield piece, disk.tell()
         except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-            raise UserError(f"the compressed file is damaged or cut short ({error})", where=file) from None
+            raise UserError(
+                f"the compressed file is damaged or cut short, at byte {disk.tell():,} or before it ({error})",
+                where=file,
+                action="Copy it again",
+            ) from None
+        except OSError as error:  # the disk itself
+            if is_remote(file):
+                raise
+            raise UserError(
+                f"it cannot be read beyond byte {disk.tell():,}: {error.strerror or error}", where=file
+            ) from None
 
 
 def _decompressed(disk: IO[bytes], file: Path, size: int) -> Iterator[bytes]:
