@@ -57,9 +57,9 @@ test-grid: $(INSTALLED_DEV)  ## a grid that is killed and stopped at every turn 
 chaos: $(INSTALLED_DEV)  ## faults (kills, full disks, cut network, damaged files) and what comes of them (40 minutes; best as root)
 	$(BIN)/python -m tests.acceptance.chaos
 
-test-ray: $(INSTALLED_DEV)  ## a grid on a Ray cluster that loses a machine (installs Ray in .venv)
+test-ray: $(INSTALLED_DEV)  ## a grid, and shards, on a Ray cluster that loses a machine (installs Ray in .venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
-	$(BIN)/python -m pytest tests/tasks/check_ray.py
+	$(BIN)/python -m pytest tests/tasks/check_ray.py tests/data/check_ray_prepare.py
 
 # As root, with iproute2: the hosts are network namespaces.
 test-hosts: $(INSTALLED_DEV)  ## runs under torchrun that lose a process or a host

@@ -1,6 +1,9 @@
 """Fixtures that several rooms' tests share: a tiny vocabulary, a tiny corpus, shards, and where the shared data is."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,3 +57,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs ../shared, which this machine does not have")
     return folder
+
+
+@pytest.fixture
+def ray_cluster() -> Iterator[Any]:
+    """A Ray cluster of two machines of one core each; skipped where Ray is not installed."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's word for: keep to the loopback address
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    machine = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    cluster = cluster_utils.Cluster(True, head_node_args=machine)
+    cluster.add_node(**machine)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()

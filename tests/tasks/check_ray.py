@@ -1,59 +1,43 @@
 """A grid on a Ray cluster of two machines, one of which is lost in the middle (`make test-ray`)."""
 
 import json
-import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's word for: keep to the loopback address
-cluster_utils = pytest.importorskip("ray.cluster_utils")
-
-from tests.tasks.grids import content  # noqa: E402
-from weixing.cli.main import run  # noqa: E402
-
-STORE = 80_000_000  # bytes of a machine's object store
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Two machines of one core each."""
-    cluster = cluster_utils.Cluster(True, head_node_args={"num_cpus": 1, "object_store_memory": STORE})
-    cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
+from tests.tasks.grids import content
+from weixing.cli.main import run
 
 
 def test_a_grid_on_two_machines_one_of_which_is_lost_leaves_the_same(
-    cluster, grid_options, whole_grid: Path, tmp_path: Path, capsys
+    ray_cluster, grid_options, whole_grid: Path, tmp_path: Path, capsys
 ) -> None:
     out, lost = tmp_path / "out", []
 
     def lose_one() -> None:
         while not (out / "results.jsonl").exists():
             time.sleep(0.02)
-        (machine,) = (node for node in cluster.list_all_nodes() if node is not cluster.head_node)
-        cluster.remove_node(machine, allow_graceful=False)
+        (machine,) = (node for node in ray_cluster.list_all_nodes() if node is not ray_cluster.head_node)
+        ray_cluster.remove_node(machine, allow_graceful=False)
         lost.append(machine)
 
     watch = threading.Thread(target=lose_one)
     watch.start()
-    assert run(["finetune", "--out", str(out), *grid_options, "--ray", cluster.address, "--json"]) == 0
+    assert run(["finetune", "--out", str(out), *grid_options, "--ray", ray_cluster.address, "--json"]) == 0
     watch.join()
     assert len(lost) == 1
     assert json.loads(capsys.readouterr().out)["cells"] == 8
     assert content(out) == content(whole_grid)
 
 
-def test_a_cell_that_fails_there_is_named_and_others_are_kept(cluster, grid_options, tmp_path: Path, capsys) -> None:
+def test_a_cell_that_fails_there_is_named_and_others_are_kept(
+    ray_cluster, grid_options, tmp_path: Path, capsys
+) -> None:
     out = tmp_path / "out"
     options = [*grid_options, "--epochs", "1", "--batch-sizes", "4", "--learning-rates", "1e38,1e-3", "--seeds", "7"]
-    assert run(["finetune", "--out", str(out), *options, "--ray", cluster.address]) == 2
+    assert run(["finetune", "--out", str(out), *options, "--ray", ray_cluster.address]) == 2
     streams = capsys.readouterr()
     assert "the training loss is nan" in streams.err
     assert len((out / "results.jsonl").read_text().splitlines()) == 1

@@ -42,6 +42,7 @@ def run(
         typer.Option(help="Leave out documents sharing 13 characters with this dev or test file. May be repeated."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many tokenize at a time. Default: 1.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Ray cluster to use: auto or host:port.")] = None,
     from_uer: Annotated[
         bool, typer.Option("--from-uer", help="Read .pt datasets of UER-py's mlm processor; needs their --vocab.")
     ] = False,
@@ -51,7 +52,7 @@ def run(
 ) -> None:
     """Text → token shards: memory-mapped uint16 rows with a manifest.
 
-    Example: weixing prepare corpus/*.txt.gz --out shards128 --seq-length 128 --workers 2
+    Example: weixing prepare corpus/*.txt.gz --out shards128 --workers 2
 
     Example: weixing prepare corpus.jsonl --exclude dev.tsv --exclude test.tsv --deduplicate near --out shards128
 
@@ -64,6 +65,8 @@ def run(
     from weixing.text.vocabulary import load_vocabulary
 
     done: Prepared
+    if ray is not None and workers is not None:
+        raise UserError("--ray with --workers", accepted="one of them: with --ray all cores of the cluster tokenize")
     if from_uer:
         from weixing.data.uer_dataset import prepare_from_uer
 
@@ -74,6 +77,7 @@ def run(
             "--layout packed": layout == "packed", "--normalize": normalize, "--min-chars": min_chars is not None,
             "--max-chars": max_chars is not None, "--chinese-share": chinese_share is not None,
             "--deduplicate": deduplicate, "--exclude": exclude, "--resume": resume,
+            "--ray": ray,
         }  # fmt: skip
         if pointless := [option for option, value in decided.items() if value]:
             raise UserError(
@@ -98,6 +102,7 @@ def run(
             documents=documents or "line",
             whole_words=whole_words,
             workers=1 if workers is None else workers,
+            ray=ray,
             cleaning=Cleaning(normalize, min_chars, max_chars, chinese_share, grams, files, deduplicate),
             overwrite=overwrite,
             resume=resume,

@@ -4,14 +4,16 @@ Blocks of documents are tokenized by the workers and packed in their order in th
 on the number of workers. Reading and decompressing has a thread of its own (`weixing.text.corpus`).
 """
 
+import os
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from weixing.data.blocks import Tokenizing, tokenized
+from weixing.data.blocks import Tokenized, Tokenizing, Where, tokenized
 from weixing.data.cleaning import Cleaning
 from weixing.data.output import Prepared, require_16_bits
 from weixing.data.packed import Packed
@@ -21,7 +23,7 @@ from weixing.errors import UserError
 from weixing.files import resumable_folder
 from weixing.progress import Progress
 from weixing.recipes import Layout
-from weixing.text.corpus import CorpusReader
+from weixing.text.corpus import Block, CorpusReader
 from weixing.text.vocabulary import Vocabulary
 
 
@@ -35,6 +37,7 @@ def prepare(
     documents: Literal["line", "blank-line"] = "line",
     whole_words: bool = False,
     workers: int = 1,
+    ray: str | None = None,
     cleaning: Cleaning = Cleaning(),  # noqa: B008  frozen
     overwrite: bool = False,
     resume: bool = False,
@@ -52,6 +55,7 @@ def prepare(
         workers: how many tokenize at a time: threads, for the compiled tokenizer holds no Python lock (parsing JSON
             does, so for .jsonl two are little faster than one); with `whole_words` or `cleaning` processes, for these
             are Python.
+        ray: address of a Ray cluster (`weixing.clusters`), whose cores all tokenize, in place of `workers` here.
         cleaning: what is done to the documents before.
         overwrite: whether an output that exists may be replaced.
         resume: go on where one with the same options and corpus was stopped, killed, or failed
@@ -86,14 +90,15 @@ def prepare(
         resumable_folder(Path(output), PROGRESS, overwrite=overwrite, resume=resume) as folder,
         Record(folder, options, reader.files) as record,
         closing(Packed(folder, vocabulary, layout, sequence_length, whole_words, cleaning.deduplicate)) as packed,
+        _tokenizing(Tokenizing(vocabulary, whole_words, cleaning), workers, ray) as (tokenize, files_ahead),
     ):
-        blocks = reader.blocks(files_ahead=workers)
+        blocks = reader.blocks(files_ahead)
         if came := record.earlier():
-            point, blocks = blocks_after(reader, came, workers)
+            point, blocks = blocks_after(reader, came, files_ahead)
             packed.go_on(point, came.file_began, came.shards)
         start, read_before = reader.disk_bytes_read / 1e6, reader.bytes_read
         with Progress("prepare", total=reader.total_bytes / 1e6, unit="MB of files", start=start) as progress:
-            for where, block in tokenized(blocks, Tokenizing(vocabulary, whole_words, cleaning), workers):
+            for where, block in tokenize(blocks):
                 packed.add(where, block)
                 record.save_now_and_then(packed)
                 seconds_tokenizing += block.seconds
@@ -109,6 +114,21 @@ def prepare(
         packed.documents, packed.shards.tokens, packed.shards.rows, reader.bytes_read, time.monotonic() - began,
         seconds_tokenizing, str(output), cleaned["left_out"] if cleaned else {},
     )  # fmt: skip
+
+
+@contextmanager
+def _tokenizing(
+    how: Tokenizing, workers: int, ray: str | None
+) -> Iterator[tuple[Callable[[Iterable[Block]], Iterator[tuple[Where, Tokenized]]], int]]:
+    """What tokenizes blocks, and how many files should be read at a time for it."""
+    if ray is None:
+        yield partial(tokenized, how=how, workers=workers), workers
+        return
+    from weixing.clusters import connection
+    from weixing.data.ray_blocks import places, tokenized_on_cluster
+
+    with connection(ray) as cluster:
+        yield partial(tokenized_on_cluster, cluster, how=how), min(places(cluster), os.cpu_count() or 1)
 
 
 def _nothing_left(left_out: Counter[str]) -> UserError:

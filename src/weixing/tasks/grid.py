@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from weixing.clusters import connection
 from weixing.errors import UserError
 from weixing.files import sha256_of
 from weixing.formats.naming import describe_model, load_encoder, weights_sha256
@@ -29,7 +30,7 @@ from weixing.tasks.keeping import CellProgress, Keeper
 from weixing.tasks.kinds import objective_for
 from weixing.tasks.objectives import Objective
 from weixing.tasks.processes import Processes
-from weixing.tasks.ray_cluster import RayCluster, connection
+from weixing.tasks.ray_cluster import RayCluster
 from weixing.tasks.results import Result
 from weixing.tasks.search import Score, Search, Searched, halving, searched
 from weixing.tasks.teachers import taught, teachers_sha256

@@ -3,61 +3,19 @@
 What cells share is put into the object store once; a task maps it there. weixing must be installed on every machine.
 """
 
-import logging
-import signal
-import socket
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
 import torch
 
+from weixing.clusters import TRIES, reason_of
 from weixing.errors import UserError
 from weixing.progress import say
 from weixing.tasks.cells import Cell
 from weixing.tasks.job import Failed, Finished, Job, Report, as_it_travels, run_cell, with_tensors, without_tensors
-
-SECONDS_TO_ANSWER = 10.0
-TRIES = 5  # of a cell whose machine or process is lost
-
-
-@contextmanager
-def connection(address: str) -> Iterator[Any]:
-    """Ray, connected to a cluster; what runs there for this process ends with the context.
-
-    Args:
-        address: ``auto`` for the cluster that this machine is of (or RAY_ADDRESS), or ``host:port``.
-
-    Raises:
-        UserError: Ray is not installed, or there is no such cluster.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(f"a cluster needs the library ray ({error})", action="pip install 'weixing[ray]'") from None
-    terminate = signal.getsignal(signal.SIGTERM)
-    try:
-        if address != "auto":
-            host, _, port = address.removeprefix("ray://").rpartition(":")
-            socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()  # Ray itself would try for minutes
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"there is no cluster at {address!r}: {str(error).splitlines()[0]}",
-            where="--ray",
-            accepted="auto or host:port",
-            action="Start one: ray start --head, and on the other machines ray start --address HOST:PORT",
-        ) from None
-    try:
-        signal.signal(signal.SIGTERM, terminate)  # Ray puts its own in the place
-        with redirect_stdout(sys.stderr):  # Ray tells there of machines that are lost
-            yield ray
-    finally:
-        ray.shutdown()
 
 
 class RayCluster:
@@ -100,10 +58,8 @@ class RayCluster:
         try:
             return self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[0]
-            return Failed(
-                cell, UserError(f"it was lost {TRIES} times on the cluster: {reason}", action="See ray status")
-            )
+            what = f"it was lost {TRIES} times on the cluster: {reason_of(error)}"
+            return Failed(cell, UserError(what, action="See ray status"))
 
     def _places(self) -> int:
         return max(1, int(self.ray.cluster_resources().get(self.unit, 0) // self.units))
