@@ -270,7 +270,7 @@ def prepare_killed(lab: Lab, chance: random.Random, times: int) -> Outcomes:
 
 
 def prepare_resumed(lab: Lab, chance: random.Random, times: int) -> Outcomes:
-    command = ["prepare", lab.long_corpus, "--seq-length", "64", "--workers", "2", "--deduplicate", "exact", "--out"]
+    command = ["prepare", lab.long_corpus, "--seq-length", "64", "--deduplicate", "exact", "--out"]
     whole, out = lab.new("prepared"), lab.folder / "resumed"
     seconds = expect(lab.do(*command, whole, before=_save_often), 0).seconds
     for _ in range(20 * times):
@@ -290,7 +290,7 @@ def prepare_resumed(lab: Lab, chance: random.Random, times: int) -> Outcomes:
 
 
 def _save_often() -> None:
-    record.SAVE_SECONDS, corpus.BLOCK_BYTES = 0, 50_000
+    record.SAVE_SECONDS, corpus.BLOCK_BYTES = 0, 100_000
 
 
 def prepare_full_disk(lab: Lab, chance: random.Random, times: int) -> Outcomes:
@@ -302,3 +302,19 @@ def prepare_full_disk(lab: Lab, chance: random.Random, times: int) -> Outcomes:
         resize(100)
         expect(lab.do(*command, lab.folder / "disk" / "shards"), 0)
     yield ERROR
+
+
+def prepare_full_disk_resumed(lab: Lab, chance: random.Random, times: int) -> Outcomes:
+    command = ["prepare", lab.long_corpus, "--seq-length", "64", "--workers", "2", "--out"]
+    whole = lab.new("prepared")
+    expect(lab.do(*command, whole), 0)
+    disk = lab.folder / "disk"
+    with small_disk(disk, 1) as resize:
+        require_error(lab.do(*command, disk / "shards", before=_save_often), "no space left")
+        if not (disk / ".shards.partial" / "progress.json").exists():
+            raise Failed("nothing was kept")
+        resize(100)
+        expect(lab.do(*command, disk / "shards", "--resume", before=_save_often), 0)
+        if content(disk / "shards") != content(whole) or len(list(disk.iterdir())) != 1:
+            raise Failed("other shards, or something half made beside them")
+    yield SAME

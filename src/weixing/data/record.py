@@ -102,6 +102,7 @@ class Record:
         self._synced = len(came.shards)
         if not self._told:
             write_json(self._folder / TASK, self._task())
+            fsync(self._folder.parent)
             self._told = True
         write_json(
             self._folder / PROGRESS,
