@@ -18,8 +18,12 @@ from typing import Any
 from weixing.errors import UserError
 from weixing.progress import say
 
-MARKERS = ("run.json", "manifest.json", "config.json", "results.jsonl", "demo.json", "state.pt", "uer_config.json")
-"""A folder that holds one of these is an output of this project: run, shards, model, results, demo, checkpoint."""
+MARKERS = (
+    *("run.json", "family.json", "manifest.json", "config.json", "results.jsonl", "demo.json", "state.pt"),
+    "uer_config.json",
+)
+"""A folder that holds one of these is an output of this project: run, family of runs, shards, model, results, demo,
+checkpoint, UER-py's."""
 
 _HALF_MADE = re.compile(r"\.(.+)\.(?:writing|replaced)-(\d{1,9})")  # beside an output of that name, by that process
 

@@ -263,7 +263,10 @@ def test_an_unknown_option_and_an_unknown_verb(work, capsys):
 
 
 def test_every_verb_has_help_of_one_screen_with_an_example(capsys):
-    verbs = "demo zoo plan vocab prepare pretrain runs finetune replay table compare fill-mask features serve"
+    verbs = (
+        "demo zoo plan vocab prepare pretrain pretrain-family runs finetune replay table compare fill-mask features "
+        "serve"
+    )
     for verb in verbs.split():
         assert run([verb, "--help"]) == 0
         text = capsys.readouterr().out

@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from weixing.model import cross_entropy
 from weixing.model.cross_entropy import decoded_cross_entropy
+from weixing.model.soft_targets import SoftTargets
 
 N, H, V = 50, 16, 300
 
@@ -20,6 +21,21 @@ def inputs() -> list[Tensor]:
     labels = torch.randint(0, V, (N,), generator=generator)
     weights = torch.rand(N, generator=generator).masked_fill(torch.arange(N) % 3 == 0, 0.0)
     return [x.requires_grad_(), vectors.requires_grad_(), bias.requires_grad_(), labels, weights]
+
+
+def soft_targets(entries: int = V) -> SoftTargets:
+    """Five entries a position, one of them sometimes the label or another one again; some positions have none."""
+    generator = torch.Generator().manual_seed(2)
+    shares = torch.rand(N, 5, generator=generator) / 6
+    return SoftTargets(
+        torch.randint(0, entries, (N, 5), generator=generator), shares.masked_fill(torch.arange(N)[:, None] % 4 == 0, 0)
+    )
+
+
+def whole_targets(soft: SoftTargets, labels: Tensor, entries: int = V) -> Tensor:
+    """The same as probabilities of all entries, [N, V]."""
+    rest = (1 - soft.shares.sum(1, keepdim=True)) * F.one_hot(labels, entries)
+    return rest.scatter_add(1, soft.entries, soft.shares)
 
 
 def plain(x: Tensor, vectors: Tensor, bias: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -36,6 +52,19 @@ def test_loss_and_gradients_are_those_of_torchs_cross_entropy(inputs, at_once, m
     for expected, own in zip(*results, strict=True):
         assert own.dtype == torch.float32
         torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [7, 4096])
+def test_with_soft_targets_they_are_those_of_torchs_cross_entropy_with_probabilities(inputs, at_once, monkeypatch):
+    monkeypatch.setattr(cross_entropy, "AT_ONCE", at_once)
+    x, vectors, bias, labels, weights = inputs
+    soft = soft_targets()
+    losses = F.cross_entropy(F.linear(x, vectors, bias), whole_targets(soft, labels), reduction="none")
+    expected = [(loss := (losses * weights).sum()), *torch.autograd.grad(3 * loss, inputs[:3])]
+    own = [(loss := decoded_cross_entropy(*inputs, soft)), *torch.autograd.grad(3 * loss, inputs[:3])]
+    for one, right in zip(own, expected, strict=True):
+        torch.testing.assert_close(one, right, rtol=1e-5, atol=1e-5)
+    assert abs(own[0] - plain(*inputs)) > 1
 
 
 def test_gradients_are_right_in_float64_by_finite_differences(inputs, monkeypatch):

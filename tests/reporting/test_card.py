@@ -236,6 +236,11 @@ def test_a_run_that_began_from_a_folder_without_a_record_names_it_without_its_pa
     assert ModelCard(text).data.base_model is None
 
 
+def test_a_teacher_is_named_without_its_path(runs: Path, tmp_path: Path) -> None:
+    facts = changed(runs / "first", tmp_path / "run", teacher=str(tmp_path / "teachers" / "base"), teacher_share=0.5)
+    assert table_rows(card(facts, ("en",)))["teacher"][0] == "`base`, 50 % of the targets"
+
+
 def test_runs_that_name_each_other_end(runs: Path, tmp_path: Path) -> None:
     assert len(changed(runs / "first", tmp_path / "run", init=str(tmp_path / "run")).training.stages) == 1
 

@@ -1,6 +1,7 @@
 """Compiled gradients promise what autograd gives, on any number of cores, in any micro-batches, bit for bit again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from weixing.data.masking import Masking
 from weixing.model.compiled.workers import Workers
 from weixing.model.heads import MaskedLanguageModel
 from weixing.model.initialisation import initialise
+from weixing.model.soft_targets import SoftTargets
 from weixing.text.vocabulary import Vocabulary
 from weixing.training.batch import Batch, BatchMaker
 from weixing.training.gradients import AutogradGradients, CompiledGradients
@@ -148,6 +150,28 @@ def test_entries_that_are_left_out_have_no_gradient_and_the_others_what_autograd
     assert largest_error(own, expected) < (1e-5 if precision == "float32" else 0.05)
     assert (own["encoder.embeddings.token.weight"][left_out] == 0).all()
     assert (own["head.bias"][left_out] == 0).all()
+
+
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_with_soft_targets_compiled_gradients_are_those_of_autograd(model, batch_of, workers, precision, few):
+    batch = batch_of()
+    generator = torch.Generator().manual_seed(3)
+    entries = np.union1d(batch.masked.ids.numpy(), batch.masked.labels.numpy()) if few else np.arange(404)
+    shape = (*batch.masked.labels.shape, 6)
+    places = torch.randint(0, len(entries), shape, generator=generator)
+    shares = torch.rand(shape, generator=generator) / 6
+    taught = replace(batch, soft=SoftTargets(torch.from_numpy(entries)[places], shares))
+    chosen = entries if few else None
+    plain_loss = AutogradGradients(model, "float32", EVERYTHING, chosen)(batch, seed=0)
+    expected_loss = AutogradGradients(model, "float32", 3, chosen)(taught, seed=0)
+    expected = gradients_of(model)
+    loss = CompiledGradients(model, precision, Workers(workers), entries=chosen, micro_batch_size=2)(taught, seed=0)
+    tolerance = {"float32": (2e-6, 1e-5), "bf16": (3e-3, 0.05)}[precision]
+    torch.testing.assert_close(loss, expected_loss, rtol=tolerance[0], atol=0)
+    assert largest_error(gradients_of(model), expected) < tolerance[1]
+    assert abs(plain_loss - expected_loss) > 1e-3 * expected_loss
 
 
 @pytest.mark.parametrize("share", [0.01, 0.8, 1.2, float("inf")])

@@ -23,6 +23,7 @@ from weixing.cli import (
     plan,
     prepare,
     pretrain,
+    pretrain_family,
     publish,
     replay,
     runs,
@@ -51,6 +52,7 @@ app.command("plan")(plan.run)
 app.command("vocab")(vocab.run)
 app.command("prepare")(prepare.run)
 app.command("pretrain")(pretrain.run)
+app.command("pretrain-family")(pretrain_family.run)
 app.command("average")(average.run)
 app.command("runs")(runs.run)
 app.command("convert")(convert.run)

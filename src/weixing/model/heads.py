@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from weixing.model.attention import Attention
 from weixing.model.cross_entropy import decoded_cross_entropy
 from weixing.model.encoder import LAYER_NORM_EPSILON, Encoder
+from weixing.model.soft_targets import SoftTargets
 from weixing.zoo import Shape
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -79,6 +80,7 @@ class MaskedLanguageModel(nn.Module):
         attention: Attention = None,
         positions: Tensor | None = None,
         entries: Tensor | None = None,
+        soft: SoftTargets | None = None,
     ) -> Tensor:
         """Sum of the cross entropies at the predicted positions, a scalar in float32 (in float64 for such a model).
 
@@ -87,14 +89,19 @@ class MaskedLanguageModel(nn.Module):
             labels: int64 [B, M], the tokens to predict.
             weights: float32 [B, M], 0 where a slot is unused.
             entries: int64, ascending: the vocabulary entries that can come, labels among them; None: all.
+            soft: targets beside the labels, [B, M, K], among `entries` too; None: the labels alone.
         """
         x = self.head.transform(self.encoder(ids, None, attention, positions, keep=predict)).flatten(0, 1)
         vectors: Tensor = self.encoder.embeddings.token.weight
         bias: Tensor = self.head.bias
         labels = labels.flatten()
+        if soft:
+            soft = SoftTargets(soft.entries.flatten(0, 1), soft.shares.flatten(0, 1))
         if entries is not None:
             vectors, bias, labels = vectors[entries], bias[entries], torch.searchsorted(entries, labels)
-        return decoded_cross_entropy(x, vectors, bias, labels, weights.flatten())
+            if soft:
+                soft = SoftTargets(torch.searchsorted(entries, soft.entries), soft.shares)
+        return decoded_cross_entropy(x, vectors, bias, labels, weights.flatten(), soft)
 
 
 class Classifier(nn.Module):

@@ -4,6 +4,7 @@ A row that no stage has anything to say on is left out.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from weixing.data.shards import Manifest
 from weixing.progress import duration
@@ -175,6 +176,18 @@ def _masking(stage: Stage, language: Language) -> Said:
     return percent(rate) + (f", {units.get(unit, unit)}" if isinstance(unit, str) else "")
 
 
+def _teacher(stage: Stage, language: Language) -> Said:
+    name, share = stage.settings.get("teacher"), stage.settings.get("teacher_share")
+    if not isinstance(name, str) or not isinstance(share, int | float):
+        return None
+    name = Path(name).name if Path(name).is_absolute() else name
+    return one_of(
+        language,
+        zh=f"`{name}`，占训练目标的 {percent(share)}",
+        en=f"`{name}`, {percent(share)} of the targets",
+    )
+
+
 def _fed(stage: Stage, language: Language) -> Said:
     tokens, passes = stage.report.get("tokens"), stage.passes
     if tokens is None:
@@ -243,6 +256,7 @@ _ROWS: tuple[tuple[str, str, Callable[[Stage, Language], Said]], ...] = (
     ("权重衰减", "weight decay", _weight_decay),
     ("丢弃率", "dropout", _number(lambda stage: stage.recipe.get("dropout"), "g")),
     ("掩码比例", "masked", _masking),
+    ("教师模型", "teacher", _teacher),
     ("矩阵乘法精度", "precision of matrix products", _number(lambda stage: stage.settings.get("precision"))),
     ("随机种子", "seed", _number(lambda stage: stage.settings.get("seed"))),
     ("开始时间", "started", _number(lambda stage: stage.started)),

@@ -10,6 +10,7 @@ from torch import Tensor
 from weixing.data.borders import attention_mask, isolate_documents
 from weixing.data.masking import MaskedRows, Masking
 from weixing.model.heads import MaskedLanguageModel
+from weixing.model.soft_targets import SoftTargets
 from weixing.text.vocabulary import Vocabulary
 
 
@@ -21,11 +22,13 @@ class Batch:
         masked: the rows.
         seen: ``first`` and ``last`` of `weixing.data.borders`, or None: every token sees every other.
         positions: int64 [B, T], or None: 0 … T-1.
+        soft: targets beside the labels, or None: the labels alone.
     """
 
     masked: MaskedRows
     seen: tuple[Tensor, Tensor] | None
     positions: Tensor | None
+    soft: SoftTargets | None = None
 
     def __len__(self) -> int:
         return len(self.masked.ids)
@@ -41,6 +44,7 @@ class Batch:
             self.masked[rows],
             (self.seen[0][rows], self.seen[1][rows]) if self.seen else None,
             None if self.positions is None else self.positions[rows],
+            self.soft[rows] if self.soft else None,
         )
 
     def to(self, device: torch.device) -> "Batch":
@@ -50,6 +54,7 @@ class Batch:
             MaskedRows(*(t.to(device) for t in (masked.ids, masked.positions, masked.labels, masked.weights))),
             (self.seen[0].to(device), self.seen[1].to(device)) if self.seen else None,
             None if self.positions is None else self.positions.to(device),
+            SoftTargets(self.soft.entries.to(device), self.soft.shares.to(device)) if self.soft else None,
         )
 
 
@@ -91,7 +96,9 @@ class PlacedRows:
 def masked_loss(model: MaskedLanguageModel, batch: Batch, entries: Tensor | None = None) -> Tensor:
     """Sum of the cross entropies at the predicted positions of `batch`, a float32 scalar, among `entries` (or all)."""
     masked = batch.masked
-    return model.loss(masked.ids, masked.positions, masked.labels, masked.weights, batch.seen, batch.positions, entries)
+    return model.loss(
+        masked.ids, masked.positions, masked.labels, masked.weights, batch.seen, batch.positions, entries, batch.soft
+    )
 
 
 Loss = Callable[[MaskedLanguageModel, Batch, Tensor | None], Tensor]

@@ -151,12 +151,14 @@ class CompiledGradients:
         rows, labels, counts = compiled_rows(batch), batch.masked.labels.numpy(), batch.masked.weights.numpy()
         predicted = max(1.0, self.ranks.totals(float(counts.sum()))[0])
         counts = counts / predicted
+        soft = None if batch.soft is None else (batch.soft.entries.numpy(), batch.soft.shares.numpy())
         first_row = self.ranks.rank * len(batch)
 
         def work(one: MaskedLanguageModelPass, part: slice) -> float:
             return one.add_gradients(
-                rows.some(part), labels[part], counts[part], self.dropout, dropout_key(seed, first_row + part.start)
-            )
+                rows.some(part), labels[part], counts[part], self.dropout, dropout_key(seed, first_row + part.start),
+                None if soft is None else (soft[0][part], soft[1][part]),
+            )  # fmt: skip
 
         at_once = min(self.micro_batch_size, max(1, CHUNK_NUMBERS // (rows.ids.shape[1] * self.hidden)))
         return torch.tensor(math.fsum(self._parallel.run(len(batch), at_once, work)) * predicted)

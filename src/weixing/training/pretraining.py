@@ -7,12 +7,14 @@ a resumed run is the same run, bit for bit on one CPU.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from weixing.data.loader import Loader, RowOrder
@@ -115,9 +117,9 @@ class Run:
             self.vocabulary, masking, recipe.isolate_documents, device, compiled=not settings.no_compile,
             rank=ranks.rank, ranks=ranks.count,
         )  # fmt: skip
-        update = Update(self.batches, self.gradients, self.optimizers, recipe.gradient_clip)
-        captured = device.type == "cuda" and not settings.no_compile and ranks.count == 1
-        self._update = CapturedUpdate(update) if captured else update
+        self.update = Update(self.batches, self.gradients, self.optimizers, recipe.gradient_clip)
+        self.captured = device.type == "cuda" and not settings.no_compile and ranks.count == 1
+        self._update = CapturedUpdate(self.update) if self.captured else self.update
         self.rows = ReadAhead(self._read, STEPS_READ_AHEAD[device.type])
         self.held_out = HeldOut(held_out, recipe.isolate_documents) if held_out else None
         self.checkpoints = Checkpoints(output / "checkpoints", settings.keep)
@@ -129,7 +131,25 @@ class Run:
 
     def train(self) -> Pretrained:
         """Train from the newest checkpoint, if there is one, to the last step; export the model."""
-        (peak,) = self.ranks.totals(peak_flops_per_second(self.device, self.settings.precision))
+        with (
+            self.begun(),
+            stop_request() as stop,
+            Progress("pretrain", total=self.recipe.steps, unit="steps", start=self.done.step) as progress,
+        ):
+            asked = None
+            while self.done.step < self.recipe.steps and asked is None:
+                self._step()
+                asked = self.after_step(stop.signal, self.save_due())
+                progress.advance(1, self.note())
+        done = self.finish(asked)
+        if done.stopped_by:
+            say(f"stopped after step {done.steps:,}; go on with: weixing pretrain --out {self.output} --resume")
+        return done
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """The state from which the next step goes on, and what must be open for steps; what ends them ends that."""
+        (self._peak,) = self.ranks.totals(peak_flops_per_second(self.device, self.settings.precision))
         # Nothing random may come between here and the first step: from now on the state is the checkpoint's.
         torch.manual_seed(self.settings.seed)
         self._resume()
@@ -142,43 +162,47 @@ class Run:
         if self.done.step and self._due(self.settings.evaluate_every):
             self._evaluate()  # a checkpoint is written before its step is evaluated
         self._timed_from = self.done.step + UNTIMED_STEPS
-        last_save = time.monotonic()
-        self._began = last_save - self.done.seconds
-        with (
-            self.rows,
-            self.checkpoints,
-            stop_request() as stop,
-            Progress("pretrain", total=self.recipe.steps, unit="steps", start=self.done.step) as progress,
-            one_thread(self.gradients.workers),
-        ):
-            asked = None
-            while self.done.step < self.recipe.steps and asked is None:
-                self._step()
-                self.checkpoints.look()
-                if self._due(self.settings.report_every):
-                    self._report(peak)
-                asked, save_due = self._agreed(stop.signal, self._save_due(time.monotonic() - last_save))
-                if save_due:
-                    self.save()
-                    last_save = time.monotonic()
-                if self._due(self.settings.evaluate_every):
-                    self._evaluate()
-                progress.advance(1, self._note(peak))
-        return self._finish(asked, peak)
+        self._last_save = time.monotonic()
+        self._began = self._last_save - self.done.seconds
+        with self.rows, self.checkpoints, one_thread(self.gradients.workers):
+            yield
 
     def _step(self) -> None:
-        done = self.done
+        seed = self.before_update()
+        self.after_update(self._update(self.rows(self.done.step), seed))
+
+    def before_update(self) -> int:
+        """Set what the next update needs; return its seed, of masks and dropout."""
+        step = self.done.step
         if self._span is None:
-            self._span = done.step, time.perf_counter()
-        self.ranks.at(done.step, "computing")
-        set_learning_rates(self.optimizers, self.learning_rate_factor(done.step))
-        seed = _masking_seed(self.settings.seed, done.step)
+            self._span = step, time.perf_counter()
+        self.ranks.at(step, "computing")
+        set_learning_rates(self.optimizers, self.learning_rate_factor(step))
+        seed = _masking_seed(self.settings.seed, step)
         if self.ranks.count > 1:  # autograd's dropout: other draws on each rank, which a checkpoint need not hold
             torch.manual_seed(seed + self.ranks.rank)
-        self._readings.add(done.step, self._update(self.rows(done.step), seed))
+        return seed
+
+    def after_update(self, measured: Tensor) -> None:
+        """Count the update, and what was `measured` in it (`Update.__call__`)."""
+        done = self.done
+        self._readings.add(done.step, measured)
         done.step += 1
-        if done.step - self._span[0] >= self._looks_every or done.step == self._timed_from:
+        if self._span is None or done.step - self._span[0] >= self._looks_every or done.step == self._timed_from:
             self._settle()
+
+    def after_step(self, signal: int | None, save_due: bool) -> int | None:
+        """Report, save and evaluate where that is due; the signal by which to stop, if any rank has got one."""
+        self.checkpoints.look()
+        if self._due(self.settings.report_every):
+            self._report()
+        asked, save_due = self._agreed(signal, save_due)
+        if save_due:
+            self.save()
+            self._last_save = time.monotonic()
+        if self._due(self.settings.evaluate_every):
+            self._evaluate()
+        return asked
 
     def _read(self, step: int) -> ReadRows:
         return self.batches.read(*self.loader.update(step))
@@ -244,13 +268,16 @@ class Run:
     def _due(self, every: int) -> bool:
         return self.done.step % every == 0 or self.done.step == self.recipe.steps
 
-    def _save_due(self, seconds_since: float) -> bool:
+    def save_due(self) -> bool:
+        """Whether a checkpoint is to be written now."""
         every = self.settings.save_every
         if self.done.step == self.recipe.steps:
             return True
-        return self.done.step % every == 0 if every else seconds_since >= SECONDS_BETWEEN_SAVES
+        if every:
+            return self.done.step % every == 0
+        return time.monotonic() - self._last_save >= SECONDS_BETWEEN_SAVES
 
-    def _report(self, peak: float) -> None:
+    def _report(self) -> None:
         self._settle()
         done = self.done
         done.train_loss = done.loss_sum / max(1.0, done.predicted)
@@ -278,7 +305,8 @@ class Run:
         )
         self.done.evaluation = {"eval_loss": result.loss, "eval_accuracy": result.accuracy}
         self._log.write({"step": self.done.step, "tokens": self._tokens(self.done.step), **self.done.evaluation})
-        say(f"step {self.done.step:,}: held-out loss {result.loss:.4f}, accuracy {result.accuracy:.4f}")
+        where = f"{self.settings.shape.name}, " if self.settings.family else ""
+        say(f"{where}step {self.done.step:,}: held-out loss {result.loss:.4f}, accuracy {result.accuracy:.4f}")
         if result.loss < self.done.best_loss:
             self.done.best_step, self.done.best_loss = self.done.step, result.loss
             self.save()
@@ -288,7 +316,8 @@ class Run:
         if self.reach:
             fill_unreached(self.model, self.reach)
 
-    def _finish(self, asked: int | None, peak: float) -> Pretrained:
+    def finish(self, asked: int | None) -> Pretrained:
+        """Export the model, or save the state if a signal has `asked` to stop before the last step."""
         complete = self.done.step == self.recipe.steps
         if complete:
             self._complete()
@@ -304,7 +333,6 @@ class Run:
         else:
             self.save(urgent=True)
             self.ranks.together(self.checkpoints.wait)
-            say(f"stopped after step {self.done.step:,}; go on with: weixing pretrain --out {self.output} --resume")
         self._log.close()
         return Pretrained(
             steps=self.done.step,
@@ -314,7 +342,7 @@ class Run:
             train_loss=self.done.train_loss if math.isfinite(self.done.train_loss) else None,
             eval_loss=self.done.evaluation.get("eval_loss"),
             eval_accuracy=self.done.evaluation.get("eval_accuracy"),
-            peak_fraction=self._peak_fraction(peak),
+            peak_fraction=self._peak_fraction(),
             output=str(self.output),
             stopped_by=None if complete else asked,
             rank=self.ranks.rank,
@@ -326,16 +354,17 @@ class Run:
     def _tokens_per_second(self) -> float:
         return self._tokens(self.done.timed_steps) / self.done.timed_seconds if self.done.timed_steps else 0.0
 
-    def _peak_fraction(self, peak: float) -> float:
+    def _peak_fraction(self) -> float:
         shape = self.model.encoder.shape
         if self.reach:  # what is left out is no work done
             shape = replace(shape, vocabulary_size=len(self.reach.entries))
         flops = shape.training_flops_per_token(self.sequence_length, self.recipe.masking_rate)
-        return flops * self._tokens_per_second() / peak
+        return flops * self._tokens_per_second() / self._peak
 
-    def _note(self, peak: float) -> str:
+    def note(self) -> str:
+        """The run in a few words."""
         loss = f"loss {self.done.train_loss:.3f}, " if math.isfinite(self.done.train_loss) else ""
-        return f"{loss}{self._tokens_per_second():,.0f} tokens/s, {100 * self._peak_fraction(peak):.0f} % of peak"
+        return f"{loss}{self._tokens_per_second():,.0f} tokens/s, {100 * self._peak_fraction():.0f} % of peak"
 
     def _stop_if_not_finite(self, reading: Reading) -> None:
         """Nothing was saved or reported since the last look, so that the last checkpoint is from before `reading`."""

@@ -27,6 +27,9 @@ class Settings:
         no_compile: whether a GPU does without torch.compile.
         report_every, evaluate_every: in steps; save_every: in steps, None: every ten minutes.
         keep: how many of the newest checkpoints stay; a resumed run may have another number.
+        family: the shapes that are trained side by side with this one, itself among them; none: it is trained alone.
+        teacher, teacher_sha256: model that gives a share of the targets, and its identity, or None.
+        teacher_share: that share; the rest is the labels'.
     """
 
     data: str
@@ -44,6 +47,10 @@ class Settings:
     save_every: int | None
     no_compile: bool = False
     keep: int = KEEP
+    family: tuple[str, ...] = ()
+    teacher: str | None = None
+    teacher_sha256: str | None = None
+    teacher_share: float = 0.0
 
     def options(self) -> dict[str, Any]:
         """The settings under the names of the command line's options."""
@@ -68,6 +75,8 @@ class Settings:
             "--eval-every": self.evaluate_every,
             "--save-every": self.save_every,
             "--keep": self.keep,
+            "--teacher": self.teacher,
+            "--teacher-share": self.teacher_share,
         }
 
 
@@ -95,15 +104,15 @@ def new_settings(
     recipe = replace(base, **{name: value for name, value in changes.items() if value is not None})
     steps = recipe.steps
     settings = Settings(
-        data=_plain(given["--data"]),
+        data=plain(given["--data"]),
         data_sha256=manifest.sha256,
         shape=shape,
-        init=_plain(given["--init"]),
+        init=plain(given["--init"]),
         recipe=recipe,
         micro_batch_size=_given(given, "--micro-batch-size", recipe.batch_size),
         seed=_given(given, "--seed", DEFAULT_SEED),
         precision=precision,
-        eval_data=_plain(given["--eval-data"]),
+        eval_data=plain(given["--eval-data"]),
         eval_data_sha256=held_out.manifest.sha256 if held_out else None,
         report_every=_given(given, "--report-every", max(1, min(50, steps // 20))),
         evaluate_every=_given(given, "--eval-every", max(1, steps // 10)),
@@ -161,7 +170,8 @@ def resumed_settings(run: Path, given: dict[str, Any]) -> Settings:
         raise UserError("this is no folder of a pretraining run", where=run / "run.json")
     stored = value["settings"]
     recipe = {**stored["recipe"], "betas": tuple(stored["recipe"]["betas"])}
-    settings = Settings(**{**stored, "recipe": Recipe(**recipe), "shape": Shape(**stored["shape"])})
+    family = tuple(stored.get("family", ()))
+    settings = Settings(**{**stored, "recipe": Recipe(**recipe), "shape": Shape(**stored["shape"]), "family": family})
     shape = parse_shape(str(given["--model"]))
     given = {**given, "--model": shape.name if shape else given["--model"]}
     if given.get("--keep") is not None:
@@ -169,9 +179,9 @@ def resumed_settings(run: Path, given: dict[str, Any]) -> Settings:
         _check_counts(settings)
     options = settings.options()
     different = [
-        f"{option} {_plain(value)} (the run: {options[option]})"
+        f"{option} {plain(value)} (the run: {options[option]})"
         for option, value in given.items()
-        if value is not None and _plain(value) != options[option]
+        if value is not None and plain(value) != options[option]
     ]
     if different:
         raise UserError(
@@ -190,7 +200,7 @@ def _given(given: dict[str, Any], option: str, default: int) -> int:
     return default if given[option] is None else given[option]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Folders as absolute paths, so that a run may be resumed from another folder; anything else as it is."""
     if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_dir()):
         return str(Path(value).resolve())

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,19 @@ from weixing.data.shards import ShardSet, check_same_vocabulary
 from weixing.errors import UserError
 from weixing.files import require_new
 from weixing.model.heads import MaskedLanguageModel
-from weixing.model.initialisation import initialise
 from weixing.progress import say
-from weixing.text.vocabulary import Vocabulary
 from weixing.training.checkpoint_files import list_checkpoints
 from weixing.training.devices import Precision, pick_device, pick_precision
 from weixing.training.facts import facts_of
+from weixing.training.inputs import (
+    Load,
+    first_model,
+    named_shape,
+    open_held_out,
+    open_shards,
+    require_inputs_elsewhere,
+    trained_model,
+)  # fmt: skip
 from weixing.training.pretraining import Export, Pretrained, Run
 from weixing.training.ranks import Ranks, joined
 from weixing.training.record import begun_by_this_launch, note_end, note_resumption, write_run_record
@@ -26,9 +32,6 @@ from weixing.training.runlog import read_metrics
 from weixing.training.settings import Settings, new_settings, resumed_settings
 from weixing.training.sharding import NOTHING_SAVED, Memory, require_possible
 from weixing.training.tensorboard import require_tensorboard, wants_event_files
-from weixing.zoo import Shape, parse_shape
-
-Load = Callable[[str], tuple[MaskedLanguageModel, Vocabulary]]
 
 
 def pretrain(
@@ -66,9 +69,9 @@ def pretrain(
 
     def facts(ranks: Ranks) -> dict[str, str]:
         data, eval_data = given["--data"], given["--eval-data"]
-        rows = None if resume and not data else _open(data, "--data")
+        rows = None if resume and not data else open_shards(data, "--data")
         options = {**given, "--resume": resume or None, "--overwrite": overwrite or None, **vars(memory)}
-        return facts_of(options, rows, _open_held_out(eval_data), _device(device_name, ranks))
+        return facts_of(options, rows, open_held_out(eval_data), _device(device_name, ranks))
 
     with joined(facts, stall_seconds) as ranks:
         require_possible(memory, _device(device_name, ranks), ranks)
@@ -118,15 +121,20 @@ def _to_resume(
     A run that was killed before its first checkpoint, and so before its first report, begins as it began.
     """
     settings = ranks.by_first(lambda: resumed_settings(output, given))
+    if settings.family:
+        raise UserError(
+            f"this run is one of a family, {', '.join(settings.family)}", where=output,
+            action=f"Resume them together: weixing pretrain-family --out {output.parent} --resume",
+        )  # fmt: skip
     saved = ranks.by_first(lambda: bool(list_checkpoints(output / "checkpoints")))
 
     def prepare() -> _Parts:
-        shards, held_out = _open(settings.data, "--data"), _open_held_out(settings.eval_data)
+        shards, held_out = open_shards(settings.data, "--data"), open_held_out(settings.eval_data)
         hashes = (shards.manifest.sha256, held_out.manifest.sha256 if held_out else None)
         if hashes != (settings.data_sha256, settings.eval_data_sha256):
             raise UserError("these are not the shards that the run began with", where=settings.data)
         _require_rows_for(settings, ranks)
-        model = MaskedLanguageModel(settings.shape) if saved else _first_model(settings, load)
+        model = MaskedLanguageModel(settings.shape) if saved else first_model(settings, load)
         return _Parts(settings, model, shards, held_out, _device(device_name, ranks))
 
     def note(device: torch.device) -> None:
@@ -156,13 +164,13 @@ def _to_begin(
         device = _device(device_name, ranks)
         if ranks.first:
             require_new(output, overwrite)
-        shards, held_out = _open(given["--data"], "--data"), _open_held_out(given["--eval-data"])
+        shards, held_out = open_shards(given["--data"], "--data"), open_held_out(given["--eval-data"])
         model, settings = _new(given, shards, held_out, load, pick_precision(given["--precision"], device))
         if settings.recipe.layout != shards.manifest.layout:
             say(f"note: recipe {settings.recipe.name} was made for layout {settings.recipe.layout}, "
                 f"these shards have layout {shards.manifest.layout}")  # fmt: skip
         _require_rows_for(settings, ranks)
-        _require_inputs_elsewhere(output, settings)
+        require_inputs_elsewhere(output, settings)
         return _Parts(settings, model, shards, held_out, device)
 
     def make_folder(parts: _Parts) -> None:
@@ -192,66 +200,18 @@ def _require_rows_for(settings: Settings, ranks: Ranks) -> None:
         )
 
 
-def _require_inputs_elsewhere(output: Path, settings: Settings) -> None:
-    for source in (settings.data, settings.eval_data, settings.init):
-        if source and Path(source).exists() and Path(source).resolve().is_relative_to(output.resolve()):
-            raise UserError(f"--overwrite would delete {source}, which the run needs", where=output)
-
-
 def _new(
     given: dict[str, Any], shards: ShardSet, held_out: ShardSet | None, load: Load, precision: Precision
 ) -> tuple[MaskedLanguageModel, Settings]:
     if held_out:
         check_same_vocabulary(held_out.vocabulary, shards, held_out.folder)
     if given["--init"]:
-        if parse_shape(given["--init"]) and not Path(given["--init"]).is_dir():
-            raise UserError(
-                f"--init {given['--init']} names a shape", accepted="a trained model: a folder, a run or a hub id",
-                action=f"For fresh weights: --model {given['--init']}",
-            )  # fmt: skip
-        model, vocabulary = load(given["--init"])
-        check_same_vocabulary(vocabulary, shards, given["--init"])
+        model = trained_model(given["--init"], "--init", shards, load)
         shape = model.encoder.shape
-        if given["--model"] and _shape(given["--model"], shards).name != shape.name:
+        if given["--model"] and named_shape(given["--model"], shards).name != shape.name:
             raise UserError(f"--model {given['--model']}, but {given['--init']} has shape {shape.name}")
         return model, new_settings(given, shards, held_out, shape, precision)
     if not given["--model"]:
         raise UserError("no model named", action="Give --model L/H (say 2/128), or --init MODEL to go on from one")
-    settings = new_settings(given, shards, held_out, _shape(given["--model"], shards), precision)
-    return _first_model(settings, load), settings
-
-
-def _first_model(settings: Settings, load: Load) -> MaskedLanguageModel:
-    """With the weights that a run of these settings begins with."""
-    if settings.init:
-        model, _ = load(settings.init)
-        if model.encoder.shape != settings.shape:
-            raise UserError("this is no longer the model that the run was to start from", where=settings.init)
-        return model
-    model = MaskedLanguageModel(settings.shape)
-    initialise(model, settings.recipe.initialisation, settings.seed)
-    return model
-
-
-def _shape(name: str, shards: ShardSet) -> Shape:
-    shape = parse_shape(str(name), shards.manifest.vocabulary_size)
-    if shape is None:
-        raise UserError(
-            f"no shape is called {name!r}", where="--model",
-            accepted="2/128 … 12/768, tiny mini small medium base, or any L/H with H a multiple of 64",
-            action="To go on from a trained model, name it with --init",
-        )  # fmt: skip
-    return shape
-
-
-def _open(folder: Any, option: str) -> ShardSet:
-    if not folder:
-        raise UserError("no shards named", where=option, action="Make them with: weixing prepare CORPUS --out DIR")
-    shards = ShardSet(folder)
-    if not len(shards):
-        raise UserError("a set of shards without rows", where=folder)
-    return shards
-
-
-def _open_held_out(folder: Any) -> ShardSet | None:
-    return _open(folder, "--eval-data") if folder else None
+    settings = new_settings(given, shards, held_out, named_shape(given["--model"], shards), precision)
+    return first_model(settings, load), settings

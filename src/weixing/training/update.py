@@ -6,17 +6,36 @@ Small shapes take a GPU less time to compute than a host to launch, kernel by ke
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from weixing.training.batch import BatchMaker, PlacedRows, ReadRows
+from weixing.training.batch import Batch, BatchMaker, PlacedRows, ReadRows
 from weixing.training.gradients import GradientMaker
 from weixing.training.muon import Muon
 
 UNCAPTURED_UPDATES = 3  # of each form of rows: code is compiled in the first, libraries take their memory in all
 Form = tuple[bool, bool, bool]
+
+
+class Updating(Protocol):
+    """An update of one model, or of several: what `Update` is."""
+
+    @property
+    def batches(self) -> BatchMaker:
+        """Makes the batches."""
+
+    @property
+    def optimizers(self) -> Sequence[Optimizer]:
+        """Those of all models."""
+
+    def __call__(self, rows: ReadRows, seed: int) -> Tensor:
+        """Make the update."""
+
+    def apply(self, placed: PlacedRows, seed: int) -> Tensor:
+        """The same from rows on the device."""
 
 
 class Update:
@@ -51,7 +70,10 @@ class Update:
 
     def apply(self, placed: PlacedRows, seed: int) -> Tensor:
         """The same from rows on the device."""
-        batch = self.batches.make(placed)
+        return self.learn(self.batches.make(placed), seed)
+
+    def learn(self, batch: Batch, seed: int) -> Tensor:
+        """The same from a batch."""
         loss = self.gradients(batch, seed)
         norm = self.gradients.clip(self._clip)
         for optimizer in self.optimizers:
@@ -79,7 +101,7 @@ class CapturedUpdate:
         update: what is captured; its parameters, optimizer states and learning rates must stay where they are.
     """
 
-    def __init__(self, update: Update) -> None:
+    def __init__(self, update: Updating) -> None:
         self._update = update
         self._captured: dict[Form, _Captured] = {}
         self._pool = torch.cuda.graph_pool_handle()
