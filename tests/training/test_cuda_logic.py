@@ -223,8 +223,8 @@ def test_a_run_looked_at_now_and_then_is_the_run_looked_at_in_every_step_stopped
 
 def test_all_steps_but_the_first_ten_of_a_start_are_timed(tiny_shards, tmp_path, as_on_a_gpu, monkeypatch):
     timed = []
-    finish = Run._finish
-    monkeypatch.setattr(Run, "_finish", lambda self, *a: (timed.append(self.done.timed_steps), finish(self, *a))[1])
+    finish = Run.finish
+    monkeypatch.setattr(Run, "finish", lambda self, *a: (timed.append(self.done.timed_steps), finish(self, *a))[1])
     given = {"model": "1/64", "batch_size": 2, "save_every": 5, "report_every": 100, "eval_every": 100}
     done = train(tiny_shards, tmp_path / "run", steps=45, **given)
     assert timed == [45 - UNTIMED_STEPS]
