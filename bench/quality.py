@@ -1,5 +1,7 @@
 """``python -m bench.quality``: pretraining recipes compared at equal compute. Starts processes, writes files.
 
+``python -m bench.quality --quick --data DATA``: the headline alone, in minutes, with the ratio of tokens needed.
+
 Every trial of `bench.trials` is one ``weixing pretrain`` on one core, resumed if it was stopped, and one line of
 ``trials.jsonl`` once it is finished: settings, held-out loss at the end of the decay (15 % masked uniformly, fixed
 seed, on rows of either layout), the curve against tokens and seconds, and the machine.
@@ -8,7 +10,9 @@ seed, on rows of either layout), the curve against tokens and seconds, and the m
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,8 @@ import torch
 
 from bench import quality_page, record
 from bench.children import ROOT, SideFailed, run, weixing
-from bench.trials import TRIALS, Trial
+from bench.headline import headline
+from bench.trials import QUICK, TRIALS, Trial
 from weixing.data.shards import ShardSet
 from weixing.errors import UserError
 from weixing.formats.naming import load_masked_lm
@@ -26,25 +31,31 @@ from weixing.training.evaluation import HeldOut
 RESULTS = ROOT / "bench" / "results" / "quality"
 LAYOUT = {"uer": "uer", "weixing": "packed"}  # by recipe
 LONGEST_RUN = 10 * 3600.0  # seconds
-QUICK_SHARE = 1000  # --quick takes so much less of everything
+SMOKE_SHARE = 1000  # --smoke takes so much less of everything
 
 
 def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser("python -m bench.quality", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("what", choices=("list", "run", "render"), help="the trials; those without a result; the page")
+    what = ("list", "run", "render")
+    add("what", nargs="?", choices=what, help="the trials; those without a result; the page")
     add("--data", type=Path, help="folder with corpus/{open,research,heldout}.jsonl.xz")
     add("--work", type=Path, help="folder for shards and runs, kept: a stopped run is resumed there")
     add("--out", type=Path, default=RESULTS, help="folder of the results")
     add("--only", default="", metavar="TEXT", help="only trials with this in their study or name, such as 2x128")
     add("--threads", type=int, default=1, help="cores of a run; default: 1")
-    add("--quick", action="store_true", help=f"see that everything runs: 1/{QUICK_SHARE} of the tokens; needs an --out")
+    add("--quick", action="store_true", help="the headline alone: 2/128, 10 M tokens, two runs at a time, 10 minutes")
+    add("--smoke", action="store_true", help=f"see that everything runs: 1/{SMOKE_SHARE} of the tokens; needs an --out")
     given = parser.parse_args()
+    if bool(given.what) == given.quick:
+        parser.error("either --quick or one of list, run, render")
+    if given.quick and not given.data:
+        parser.error("--quick needs --data")
     if given.what == "run" and not (given.data and given.work):
         parser.error("run needs --data and --work")
-    if given.quick and given.out == RESULTS:
-        parser.error("--quick measures nothing worth keeping: name a folder for it with --out")
+    if given.smoke and given.out == RESULTS:
+        parser.error("--smoke measures nothing worth keeping: name a folder for it with --out")
     return given
 
 
@@ -65,12 +76,13 @@ def shards(data: Path, work: Path, threads: int) -> None:
                 run([*command, "--workers", str(threads)], work, timeout=LONGEST_RUN, environment=_environment(threads))
 
 
-def measure(trial: Trial, work: Path, threads: int) -> dict[str, Any]:
-    """Run a trial to its end and return its line of results."""
+def measure(trial: Trial, work: Path, threads: int, evaluations: int = 10) -> dict[str, Any]:
+    """Run a trial to its end and return its line of results; `evaluations` on the way."""
     folder = work / "runs" / trial.name
     layout = LAYOUT[trial.recipe]
     if not (folder / "model").exists():
         command = trial.command(f"train-{layout}", f"heldout-{layout}", f"runs/{trial.name}")
+        command += ["--eval-every", str(-(-trial.steps // evaluations))]
         if any(folder.glob("checkpoints/step-*")):
             command = ["pretrain", "--out", f"runs/{trial.name}", "--resume", "--json"]
         elif folder.exists():  # killed before its first checkpoint
@@ -119,7 +131,7 @@ def run_all(given: argparse.Namespace) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     shards(given.data, given.work, given.threads)
     failed = 0
-    for trial in chosen(given):
+    for trial in chosen(given, TRIALS):
         if any(line["name"] == trial.name for line in finished(given.out)):
             continue
         say(f"{trial.study}: {trial.name}")
@@ -134,19 +146,41 @@ def run_all(given: argparse.Namespace) -> int:
     return failed
 
 
-def chosen(given: argparse.Namespace) -> list[Trial]:
+def chosen(given: argparse.Namespace, known: Sequence[Trial]) -> list[Trial]:
     """The trials that were asked for."""
-    share = QUICK_SHARE if given.quick else 1
-    trials = [Trial(t.study, t.model, t.recipe, t.tokens // share, t.batch_size, t.options, t.seed) for t in TRIALS]
+    share = SMOKE_SHARE if given.smoke else 1
+    trials = [Trial(t.study, t.model, t.recipe, t.tokens // share, t.batch_size, t.options, t.seed) for t in known]
     return [trial for trial in trials if given.only in f"{trial.study} {trial.name}"]
+
+
+def run_quick(given: argparse.Namespace) -> int:
+    """Run the headline's trials, two at a time on one core each, keep their lines, and print what they say."""
+    with tempfile.TemporaryDirectory(prefix="weixing-quality-") as temporary:
+        work = given.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        shards(given.data, work, 2)
+
+        def line(trial: Trial) -> dict[str, Any]:
+            say(f"{trial.name} …")
+            return measure(trial, work, 1, evaluations=1)
+
+        with ThreadPoolExecutor(2) as pool:
+            lines = list(pool.map(line, chosen(given, QUICK)))
+    given.out.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (given.out / "quick.jsonl").write_text(text, encoding="utf-8")
+    print(headline(lines))
+    return 0
 
 
 def main() -> int:
     """Parse, run, print; the exit code."""
     given = arguments()
+    if given.quick:
+        return run_quick(given)
     if given.what == "list":
         done = {line["name"]: line for line in finished(given.out)}
-        for trial in chosen(given):
+        for trial in chosen(given, TRIALS):
             loss = done[trial.name]["held_out"][LAYOUT[trial.recipe]]["loss"] if trial.name in done else None
             print(f"{trial.study:8} {trial.name:70} {f'{loss:.3f}' if loss else '-'}")
         return 0

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import matplotlib
 
@@ -10,16 +9,11 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from bench.children import ROOT
+from bench.headline import Line, loss, ratio
 from bench.trials import BUDGET_TOKENS, PUBLISHED_RATE, WEIXING_BATCH_SIZE
 
 DOCS = ROOT / "docs"
 PLOT = "quality.png"
-Line = dict[str, Any]
-
-
-def loss(line: Line) -> float:
-    """Held-out loss at the end of the decay, on rows of the layout on which it is lower."""
-    return min(result["loss"] for result in line["held_out"].values())
 
 
 def write(lines: list[Line], folder: Path = DOCS) -> None:
@@ -73,6 +67,7 @@ def verdict(model: str, uer: list[Line], own: list[Line]) -> list[str]:
         says = "reaches" if mean_loss <= best else "does NOT reach"
         seeds = f"mean of {len(mine)} seeds" if len(mine) > 1 else "one seed"
         found.append(f"- N/{share}: {mean_loss:.3f} ({seeds}) {says} `uer` {what} after N: {best:.3f}.")
+    found += [f"- {ratio(line, as_it_stands(own))}." for line in uer if as_it_stands(own)]
     return ["", *found] if found else []
 
 
@@ -83,7 +78,7 @@ def _published(lines: list[Line]) -> list[Line]:
 def levers(lines: list[Line]) -> list[str]:
     """What one change of recipe `weixing` does, beside the same number of tokens without it."""
     found = []
-    for line in (line for line in lines if line["study"] == "levers"):
+    for line in (line for line in lines if line["study"] in ("before", "levers")):
         before = [each for each in as_it_stands(lines) if abs(each["tokens"] / line["tokens"] - 1) < 0.01]
         before = [each for each in before if each["seed"] == line["seed"]]
         if not before:
@@ -104,7 +99,7 @@ def draw(lines: list[Line], file: Path) -> None:
     for model, (by_tokens, by_time) in zip(models, panels, strict=True):
         kept = [line for line in lines if line["model"] == model and line["study"] != "levers" and line["seed"] == 7]
         for line in kept:
-            rate = f", {line['options']['--learning-rate']}" if line["options"] else ""
+            rate = "".join(f", {value}" for value in line["options"].values())
             label = f"{line['recipe']}{rate}, {line['tokens'] / 1e6:.0f} M"
             style = "-" if line["recipe"] == "weixing" else "--"
             losses = [point["eval_loss"] for point in line["curve"]]

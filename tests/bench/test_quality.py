@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from bench import quality, quality_page
+from bench.headline import headline, tokens_needed
 from bench.trials import BUDGET_TOKENS, TRIALS, UER_LEARNING_RATES, Trial
 
 
 def test_every_trial_has_a_name_of_its_own_and_the_tokens_that_its_study_allows():
     assert len({trial.name for trial in TRIALS}) == len(TRIALS)
     for trial in TRIALS:
-        share = int(trial.study[2:]) if trial.study.startswith("N/") else {"uer": 1, "levers": 5}[trial.study]
+        allowed = {"uer": (1,), "levers": (5, 20)}.get(trial.study) or (int(trial.study[2:]),)
         fed = trial.steps * trial.batch_size * 128
-        assert abs(fed / (BUDGET_TOKENS[trial.model] / share) - 1) < 0.01, trial
+        assert any(abs(fed / (BUDGET_TOKENS[trial.model] / share) - 1) < 0.01 for share in allowed), trial
     for model in BUDGET_TOKENS:
         rates = {
             dict(trial.options)["--learning-rate"] for trial in TRIALS if trial.study == "uer" and trial.model == model
@@ -80,3 +81,29 @@ def test_the_page_judges_the_mean_of_the_seeds_against_the_right_rate(tmp_path):
     assert "N/20: 5.900 (one seed) reaches `uer` as published (1e-4) after N: 6.000" in page
     assert "| `--learning-rate 2e-3` | 12.0 M | 4.500 | -0.300 |" in page
     assert (tmp_path / quality_page.PLOT).stat().st_size > 1000
+
+
+def test_tokens_needed_are_between_the_runs_on_either_side_and_none_is_made_up():
+    runs = [line("N/5", "weixing", 4.0, 4_000_000), line("N/20", "weixing", 5.0, 1_000_000)]
+    assert tokens_needed(runs, 4.5) == pytest.approx(2_000_000)  # half way, on a logarithmic axis
+    assert tokens_needed(runs, 4.0) == pytest.approx(4_000_000)
+    assert tokens_needed(runs, 5.2) == 1_000_000
+    assert tokens_needed(runs, 3.9) is None
+
+
+def test_the_headline_says_the_ratio_and_where_it_is_a_bound_or_not_reached():
+    own = [line("quick", "weixing", 4.0, 4_000_000), line("quick", "weixing", 5.0, 1_000_000)]
+    for reached, said in ((4.5, "needs 2.00 M, 5 times fewer"), (6.0, "at most 1.00 M, 10 times fewer or more"),
+                          (3.0, "not reached by recipe weixing after 4.00 M")):  # fmt: skip
+        assert said in headline([*own, line("quick", "uer", reached, 10_000_000, **{"--learning-rate": "1e-3"})])
+
+
+def test_quick_runs_both_recipes_and_prints_the_ratio(corpus, tmp_path, monkeypatch, capsys):
+    trials = [Trial("quick", "2/128", "uer", 4 * 4 * 128, 4, (("--learning-rate", "1e-3"),)),
+              Trial("quick", "2/128", "weixing", 4 * 4 * 128, 4)]  # fmt: skip
+    monkeypatch.setattr(quality, "QUICK", trials)
+    monkeypatch.setattr(sys, "argv", ["quality", "--quick", "--data", str(corpus), "--out", str(tmp_path / "out")])
+    assert quality.main() == 0
+    kept = [json.loads(text) for text in (tmp_path / "out" / "quick.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [each["name"] for each in kept] == [trial.name for trial in trials]
+    assert capsys.readouterr().out.strip() == headline(kept)
