@@ -59,9 +59,9 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def finished(out: Path) -> list[dict[str, Any]]:
+def finished(out: Path, name: str = "trials.jsonl") -> list[dict[str, Any]]:
     """The results so far."""
-    file = out / "trials.jsonl"
+    file = out / name
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
@@ -185,7 +185,8 @@ def main() -> int:
             print(f"{trial.study:8} {trial.name:70} {f'{loss:.3f}' if loss else '-'}")
         return 0
     if given.what == "render":
-        quality_page.write(finished(given.out), quality_page.DOCS if given.out == RESULTS else given.out)
+        folder = quality_page.DOCS if given.out == RESULTS else given.out
+        quality_page.write(finished(given.out), finished(given.out, "quick.jsonl"), folder)
         return 0
     return 1 if run_all(given) else 0
 

@@ -9,17 +9,18 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from bench.children import ROOT
-from bench.headline import Line, loss, ratio
+from bench.headline import Line, headline, loss, ratio
 from bench.trials import BUDGET_TOKENS, PUBLISHED_RATE, WEIXING_BATCH_SIZE
 
 DOCS = ROOT / "docs"
 PLOT = "quality.png"
 
 
-def write(lines: list[Line], folder: Path = DOCS) -> None:
-    """Write the page and the plot into `folder`."""
+def write(lines: list[Line], quick: list[Line], folder: Path = DOCS) -> None:
+    """Write the page and the plot into `folder`, from the lines of trials and those of the headline."""
     draw(lines, folder / PLOT)
-    text = "\n".join([HEAD, *(part for model in BUDGET_TOKENS for part in section(model, lines)), TAIL])
+    said = [f"```\n{headline(quick)}\n```\n"] if quick else []
+    text = "\n".join([HEAD, *said, *(part for model in BUDGET_TOKENS for part in section(model, lines)), TAIL])
     (folder / "quality.md").write_text(text, encoding="utf-8")
 
 
@@ -127,6 +128,13 @@ python -m bench.quality render
 ```
 
 ![loss against tokens and time]({PLOT})
+
+The headline alone, 10 M tokens of recipe `uer` at two rates, in about ten minutes on two cores
+([quick.jsonl](../bench/results/quality/quick.jsonl); on a busy EPYC of family 25 it took 11):
+
+```
+python -m bench.quality --quick --data DATA
+```
 """
 TAIL = """Read loss with care: what a model is worth shows once it is fine-tuned ([experiments.md](experiments.md)).
 """

@@ -75,7 +75,7 @@ def test_the_page_judges_the_mean_of_the_seeds_against_the_right_rate(tmp_path):
         line("N/20", "weixing", 5.9, 3_000_000),
         line("levers", "weixing", 4.5, 12_000_000, **{"--learning-rate": "2e-3"}),
     ]
-    quality_page.write(lines, tmp_path)
+    quality_page.write(lines, [], tmp_path)
     page = (tmp_path / "quality.md").read_text(encoding="utf-8")
     assert "N/5: 5.100 (mean of 2 seeds) does NOT reach `uer` at its best rate after N: 5.000" in page
     assert "N/20: 5.900 (one seed) reaches `uer` as published (1e-4) after N: 6.000" in page
