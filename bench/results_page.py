@@ -154,7 +154,7 @@ weixing pretrain --data full128 --eval-data heldout128 --model 2/128 --steps {re
 Of the published grid (3, 5, 8 epochs × batch 32, 64 × learning rate 3e-5, 1e-4, 3e-4; length 128, seed 7, then two more
 seeds of its best cell) one is run to its end: chnsenticorp with the untrained shape. The other rows are one setting, 3
 epochs at batch 32 and 3e-4, with three seeds. tiny, above, is of recipe `weixing` before its fresh weights looked at
-neighbours ([experiments.md](experiments.md)); it has seen 0.05 % of the positions that the published model was trained on.
+neighbours ([experiments.md](experiments.md)); it has seen 0.05 % of what the published model was trained on.
 Training data of lcqmc is not at hand. One core. The script goes on with the rest:
 
 ```
