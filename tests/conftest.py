@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from weixing.data.prepare import prepare
 from weixing.text.vocabulary import Vocabulary
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes says more of the machine
+settings.load_profile("untimed")
 
 HANZI = "".join(chr(0x4E00 + 37 * number) for number in range(300))
 

@@ -64,7 +64,8 @@ def test_a_fine_tuned_model_tells_its_task_its_labels_and_what_it_came_from(
     theirs = eval(call, names)[0]
     assert theirs["label"] in ("0", "1")
     exec(blocks[2].replace("model.classify", "answer = model.classify"), names)
-    assert names["answer"][0][0] == theirs | {"score": pytest.approx(theirs["score"], rel=1e-4)}
+    # The card's line leaves the precision to the machine: bf16 where that is quickest.
+    assert names["answer"][0][0] == theirs | {"score": pytest.approx(theirs["score"], abs=2e-2)}
 
 
 def test_a_tagger_is_one_of_tokens(tmp_path: Path, tiny_vocabulary: Vocabulary, monkeypatch) -> None:
