@@ -147,8 +147,9 @@ def main() -> int:
         if given.only not in trial.name or any(line["name"] == trial.name for line in finished(given.out)):
             continue
         say(trial.name)
+        lines = measure(trial, given.work)
         with open(given.out / FILE, "a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in measure(trial, given.work))
+            stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     return 0
 
 
