@@ -270,3 +270,18 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 25e6
+
+
+@pytest.mark.parametrize("lines", [3, 1_200_000])  # one block, and several
+def test_the_checksum_of_a_block_knows_every_byte_and_the_order_of_documents(tmp_path, lines):
+    line, other = b"abcdefg\n", b"ABCDEFG\n"
+    texts = [line + other + line * lines, other + line + line * lines, line + other + line * lines + b"x"]
+    texts.append(texts[0][:-2] + b"h\n")
+    checksums = []
+    for number, text in enumerate(texts):
+        file = tmp_path / f"{number}.txt"
+        file.write_bytes(text)
+        checksums.append([block.checksum for block in CorpusReader([file]).blocks()][-1])
+    assert len(set(checksums)) == len(texts)
+    (tmp_path / "again.txt").write_bytes(texts[0])
+    assert [block.checksum for block in CorpusReader([tmp_path / "again.txt"]).blocks()][-1] == checksums[0]

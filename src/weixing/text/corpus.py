@@ -26,6 +26,7 @@ from weixing.text.decompression import pieces
 BLOCK_BYTES = 2 << 20  # decompressed; a block ends with the first document that ends after so many
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PLACES = np.arange(1, BLOCK_BYTES // 4 + 1, dtype=np.uint64)  # of the integers of a block of twice that size
 
 
 @dataclass(frozen=True)
@@ -214,10 +215,14 @@ class CorpusReader:
 
 
 def _checksum(data: bytes, before: int) -> int:
-    """Of bytes that follow those with checksum `before`: of their sum as integers of 8 bytes, which takes no time."""
-    words = len(data) // 8
-    total = int(np.frombuffer(data, "<u8", words).sum())
-    return zlib.crc32(data[8 * words :] + total.to_bytes(8, "little"), before)
+    """Of bytes that follow those with checksum `before`.
+
+    Integers of 8 bytes are added up, each times its place, so that their order counts: a third of the time of a CRC.
+    """
+    words = np.frombuffer(data, "<u8", len(data) // 8)
+    places = _PLACES[: len(words)] if len(words) <= len(_PLACES) else np.arange(1, len(words) + 1, dtype=np.uint64)
+    total = int(np.dot(words, places))
+    return zlib.crc32(data[8 * len(words) :] + total.to_bytes(8, "little"), before)
 
 
 def _size(file: Path) -> int:
