@@ -3,33 +3,35 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from weixing.cli import training
 
 
 def run(
     out: Annotated[Path, typer.Option(help="Run folder.")],
-    data: Annotated[str | None, typer.Option(help="Folder of shards (weixing prepare), or s3://…")] = None,
+    data: training.Data = None,
     model: Annotated[str | None, typer.Option(help="Shape: 2/128 … 12/768, tiny … base, any L/H.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="weixing or uer. Default: weixing.")] = None,
+    recipe: training.Recipe = None,
     init: Annotated[str | None, typer.Option(help="Model to start from: stage 2, own domain.")] = None,
-    eval_data: Annotated[str | None, typer.Option(help="Held-out shards.")] = None,
+    eval_data: training.EvalData = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer updates. Default: the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows an update.")] = None,
-    micro_batch_size: Annotated[int | None, typer.Option(help="Rows of one forward pass. Default: all.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak, of AdamW.")] = None,
-    matrix_learning_rate: Annotated[float | None, typer.Option(help="Peak, of Muon (recipe weixing).")] = None,
-    masking_rate: Annotated[float | None, typer.Option(help="Masked share of a row.")] = None,
-    masking_unit: Annotated[Literal["token", "word", "span"] | None, typer.Option(help="What is masked whole.")] = None,
-    shuffle_window: Annotated[int | None, typer.Option(help="Rows shuffled together. Default: all.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Default: 7.")] = None,
-    report_every: Annotated[int | None, typer.Option(help="Steps between reports.")] = None,
-    eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations.")] = None,
-    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints, or 10 minutes.")] = None,
+    batch_size: training.BatchSize = None,
+    micro_batch_size: training.MicroBatchSize = None,
+    learning_rate: training.LearningRate = None,
+    matrix_learning_rate: training.MatrixLearningRate = None,
+    masking_rate: training.MaskingRate = None,
+    masking_unit: training.MaskingUnit = None,
+    shuffle_window: training.ShuffleWindow = None,
+    seed: training.Seed = None,
+    report_every: training.ReportEvery = None,
+    eval_every: training.EvalEvery = None,
+    save_every: training.SaveEvery = None,
     keep: Annotated[int | None, typer.Option(help="Newest checkpoints kept, beside the best. Default: 3.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
-    precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
+    device: training.Device = None,
+    precision: training.Precision = None,
     no_compile: Annotated[
         bool, typer.Option("--no-compile", help="No torch.compile on a GPU (a CPU has none).")
     ] = False,

@@ -3,34 +3,36 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from weixing.cli import training
 
 
 def run(
     out: Annotated[Path, typer.Option(help="Folder; shape 2/128 is the run in OUT/2x128.")],
-    data: Annotated[str | None, typer.Option(help="Folder of shards (weixing prepare), or s3://…")] = None,
+    data: training.Data = None,
     models: Annotated[str | None, typer.Option(help="Shapes: 2/128,4/256,…")] = None,
     teacher: Annotated[str | None, typer.Option(help="Trained model: a folder, a run, builtin, a hub id.")] = None,
     teacher_share: Annotated[float | None, typer.Option(help="Of the targets. Default: 0.5.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="weixing or uer. Default: weixing.")] = None,
-    eval_data: Annotated[str | None, typer.Option(help="Held-out shards.")] = None,
+    recipe: training.Recipe = None,
+    eval_data: training.EvalData = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer updates of each. Default: the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows an update.")] = None,
-    micro_batch_size: Annotated[int | None, typer.Option(help="Rows of one forward pass. Default: all.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak, of AdamW.")] = None,
-    matrix_learning_rate: Annotated[float | None, typer.Option(help="Peak, of Muon (recipe weixing).")] = None,
-    masking_rate: Annotated[float | None, typer.Option(help="Masked share of a row.")] = None,
-    masking_unit: Annotated[Literal["token", "word", "span"] | None, typer.Option(help="What is masked whole.")] = None,
-    shuffle_window: Annotated[int | None, typer.Option(help="Rows shuffled together. Default: all.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Default: 7.")] = None,
-    report_every: Annotated[int | None, typer.Option(help="Steps between reports.")] = None,
-    eval_every: Annotated[int | None, typer.Option(help="Steps between evaluations.")] = None,
-    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints, or 10 minutes.")] = None,
+    batch_size: training.BatchSize = None,
+    micro_batch_size: training.MicroBatchSize = None,
+    learning_rate: training.LearningRate = None,
+    matrix_learning_rate: training.MatrixLearningRate = None,
+    masking_rate: training.MaskingRate = None,
+    masking_unit: training.MaskingUnit = None,
+    shuffle_window: training.ShuffleWindow = None,
+    seed: training.Seed = None,
+    report_every: training.ReportEvery = None,
+    eval_every: training.EvalEvery = None,
+    save_every: training.SaveEvery = None,
     keep: Annotated[int | None, typer.Option(help="Newest checkpoints kept: 3 (default) or more.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.")] = None,
-    precision: Annotated[Literal["bf16", "float32"] | None, typer.Option(help="Default: bf16 if in hardware.")] = None,
+    device: training.Device = None,
+    precision: training.Precision = None,
     no_compile: Annotated[bool, typer.Option("--no-compile", help="No torch.compile on a GPU.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out, exactly.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the family if it exists.")] = False,
