@@ -61,11 +61,11 @@ class Watched:
             if run.done.step > STEPS_BETWEEN:  # the first ones compile and make the optimizers' states
                 self.steps[writing].append(time.perf_counter() - began)
 
-        Run.save, Run._step = save, step  # type: ignore[method-assign,assignment]
+        Run.save, Run._step = save, step  # type: ignore[method-assign,assignment]  # timed in their place
         return self
 
     def __exit__(self, *_: object) -> None:
-        Run.save, Run._step = self._save, self._step  # type: ignore[method-assign]
+        Run.save, Run._step = self._save, self._step  # type: ignore[method-assign]  # as they were
 
 
 def measure(folder: Path, model: str, batch_size: int, saves: int, waiting: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from weixing.errors import UserError
 
 Layout = Literal["packed", "uer"]
 MaskingUnit = Literal["token", "word", "span"]
+Initialisation = Literal["bert", "uer", "neighbours"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Recipe:
     decay_share: float
     gradient_clip: float | None
     dropout: float
-    initialisation: Literal["bert", "uer", "neighbours"]
+    initialisation: Initialisation
     masking_rate: float
     masking_unit: MaskingUnit
     isolate_documents: bool

@@ -1,14 +1,13 @@
 """How fresh weights begin. Seeded by a generator of its own: the global random state is neither read nor moved."""
 
 import math
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from weixing.model.encoder import Encoder, Layer
-
-Scheme = Literal["bert", "uer", "neighbours"]
+from weixing.recipes import Initialisation
 
 STANDARD_DEVIATION = 0.02
 POSITION_AMPLITUDE = 0.06
@@ -16,7 +15,7 @@ NEIGHBOUR_SCORE = 8.0  # of the position that a head looks at, e^8 times as much
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, scheme: Scheme = "bert", seed: int = 7) -> None:
+def initialise(model: nn.Module, scheme: Initialisation = "bert", seed: int = 7) -> None:
     """Give every parameter of `model` its first value, in place; the same on every device and machine.
 
     ``bert``: weights and embeddings from N(0, 0.02²), biases 0, LayerNorm gain 1 and shift 0 (Devlin et al. 2018).
